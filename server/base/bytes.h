@@ -1,6 +1,6 @@
 #pragma once
 
-// Bytes: immutable, reference-counted bytes, one heap block each.
+// Bytes: immutable, reference-counted bytes, one heap block each (8 bytes of overhead, < 4 GiB).
 //
 // A proposal's payload is encoded once and then shared by the raft log, the WAL writer, the peer
 // messages and the applier; an encoded watch event is shared by all its watchers. Copying a Bytes
@@ -44,7 +44,7 @@ class Bytes {
     Bytes result;
     if (size == 0) return result;
     void* memory = ::operator new(sizeof(Block) + size);
-    result.block_ = new (memory) Block{{1}, size};
+    result.block_ = new (memory) Block{{1}, static_cast<uint32_t>(size)};
     fill(result.block_->data());
     return result;
   }
@@ -60,7 +60,7 @@ class Bytes {
  private:
   struct Block {
     std::atomic<uint32_t> references;
-    size_t size;
+    uint32_t size;  // so that a block's overhead is 8 bytes
     char* data() { return reinterpret_cast<char*>(this + 1); }
   };
 

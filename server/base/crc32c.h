@@ -10,4 +10,7 @@ namespace etcdd::base {
 
 uint32_t Crc32c(uint32_t seed, std::string_view data);
 
+// The same by tables, for machines without the instruction; any byte order.
+uint32_t Crc32cPortable(uint32_t seed, std::string_view data);
+
 }  // namespace etcdd::base

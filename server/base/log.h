@@ -33,6 +33,7 @@ struct LogField {
   LogField(std::string_view k, const char* v) : key(k), value(std::string(v)) {}
   LogField(std::string_view k, bool v) : key(k), value(v) {}
   LogField(std::string_view k, int v) : key(k), value(static_cast<int64_t>(v)) {}
+  LogField(std::string_view k, uint32_t v) : key(k), value(static_cast<uint64_t>(v)) {}
   LogField(std::string_view k, int64_t v) : key(k), value(v) {}
   LogField(std::string_view k, uint64_t v) : key(k), value(v) {}
   LogField(std::string_view k, double v) : key(k), value(v) {}

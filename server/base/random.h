@@ -16,7 +16,9 @@ class Random {
   uint64_t Uniform(uint64_t bound) { return Next() % bound; }
 };
 
+// The same numbers for the same seed on every machine.
 std::unique_ptr<Random> NewSeededRandom(uint64_t seed);
+// From the kernel's generator; cannot be guessed, so it is fit for tokens.
 std::unique_ptr<Random> NewSystemRandom();
 
 }  // namespace etcdd::base

@@ -1,0 +1,74 @@
+#pragma once
+
+// The removal of superseded revisions after ScheduleCompaction, in small steps (KV-071..075).
+//
+//   while (true) {                                    // worker
+//     std::unique_ptr<Batch> batch = backend->NewBatch();
+//     absl::StatusOr<bool> more = compaction->Step(batch.get());
+//     post to the apply strand: backend->Write(*batch);   // Write is called by one thread at a time
+//     if (!*more) break;
+//     pause
+//   }
+//   compaction->Finish();
+//
+// Step never writes: the caller writes the batch where all other batches are written, before the
+// next Step, and skips it when batch->count() is 0. Crash-safe at any point: the records removed are
+// ones no read at or above the compact revision can see; finishedCompactRev is in the last batch,
+// and Open resumes when it is missing.
+//
+// Confined to one thread at a time (a worker); the store's own methods may run meanwhile.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "mvcc/backend/backend.h"
+#include "mvcc/revision.h"
+
+namespace etcdd::mvcc {
+
+class StoreState;
+
+class Compaction {
+ public:
+  ~Compaction();
+  Compaction(const Compaction&) = delete;
+  Compaction& operator=(const Compaction&) = delete;
+
+  // Everything not needed at or above this revision goes.
+  int64_t revision() const { return revision_; }
+
+  // Does one bounded piece of work and puts its deletions into `batch`. True: call again.
+  // An error comes from the backend.
+  absl::StatusOr<bool> Step(Batch* batch);
+
+  // Requires: Step said false and its batch was written. Publishes finished_compact_revision and
+  // the hash (MAINT-029), and tells the backend that space can be given back.
+  void Finish();
+
+  uint64_t removed() const { return removed_; }
+
+ private:
+  friend class Store;
+  Compaction(StoreState* state, int64_t revision, int64_t previous_revision, bool keep_hash);
+
+  bool PruneStep();
+  absl::StatusOr<bool> RemoveStep(Batch* batch);
+
+  StoreState* const state_;
+  const int64_t revision_;
+  const int64_t previous_revision_;  // compact revision before this one
+  const bool keep_hash_;
+
+  enum class Phase : uint8_t { kPrune, kRemove, kWritten, kFinished };
+  Phase phase_ = Phase::kPrune;
+  std::string prune_from_;          // next key to prune
+  std::vector<Revision> garbage_;   // what pruning found; sorted when it is done
+  size_t garbage_next_ = 0;
+  std::string remove_from_;         // next record to look at
+  uint32_t hash_ = 0;
+  uint64_t removed_ = 0;
+};
+
+}  // namespace etcdd::mvcc

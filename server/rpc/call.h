@@ -57,7 +57,8 @@ class Stream : public CallContext {
  public:
   // What the handler wants to hear. Callbacks run on the connection's loop, one at a time.
   struct Events {
-    // One request message. The view is valid during the callback only.
+    // One request message. The view is valid during the callback only. Not called while writable()
+    // is false: a client that does not read its replies is not read either.
     absl::AnyInvocable<void(std::string_view message)> on_message;
     // The client sends no more messages.
     absl::AnyInvocable<void()> on_half_close;

@@ -1,0 +1,240 @@
+#include "server/consensus/raft_loop.h"
+
+#include <utility>
+
+#include "server/base/check.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+
+namespace etcdd::consensus {
+
+RaftLoop::RaftLoop(Parts parts, RaftLoopOptions options, std::unique_ptr<raft::RawNode> node,
+                   std::unique_ptr<raft::MemoryStorage> storage, std::unique_ptr<wal::Wal> wal)
+    : parts_(parts),
+      options_(options),
+      storage_(std::move(storage)),
+      node_(std::move(node)),
+      wal_(std::move(wal)) {}
+
+RaftLoop::~RaftLoop() { *alive_ = false; }
+
+void RaftLoop::Start() {
+  tick_due_ = parts_.clock->Monotonic() + options_.tick_interval;
+  tick_timer_ = parts_.strand->PostAfter(options_.tick_interval, [this] { Tick(); });
+  const raft::ConfState conf_state = node_->conf_state();
+  if (conf_state.voters == std::vector<raft::NodeId>{node_->id()}) node_->Campaign();
+  ScheduleDrive();
+}
+
+void RaftLoop::Stop() {
+  stopped_ = true;
+  parts_.strand->Cancel(tick_timer_);
+}
+
+void RaftLoop::Propose(base::Bytes data) {
+  proposals_.push_back(std::move(data));
+  ScheduleDrive();
+}
+
+void RaftLoop::ProposeConfChange(const raft::ConfChange& change) {
+  // Dropped without a leader, like any proposal.
+  node_->ProposeConfChange(change).IgnoreError();
+  ScheduleDrive();
+}
+
+void RaftLoop::ReadIndex(base::Bytes context) {
+  // Dropped without a leader; the reader asks again.
+  node_->ReadIndex(std::move(context)).IgnoreError();
+  ScheduleDrive();
+}
+
+void RaftLoop::Step(raft::Message message) {
+  if (stopped_) return;
+  StepLocal(std::move(message));
+  ScheduleDrive();
+}
+
+raft::ConfState RaftLoop::ApplyConfChange(const raft::ConfChange& change) {
+  return node_->ApplyConfChange(change);
+}
+
+void RaftLoop::SaveSnapshotMark(wal::SnapshotRecord record, raft::ConfState conf_state,
+                                uint64_t catch_up_entries, absl::AnyInvocable<void()> done) {
+  WalJob job;
+  job.mark = std::move(record);
+  job.mark_conf_state = std::move(conf_state);
+  job.catch_up_entries = catch_up_entries;
+  job.mark_done = std::move(done);
+  waiting_marks_.push_back(std::move(job));
+  ScheduleDrive();
+}
+
+// The turn's work runs after everything already queued on the strand, so that requests which
+// arrived together travel together.
+void RaftLoop::ScheduleDrive() {
+  if (drive_scheduled_ || driving_ || stopped_) return;
+  drive_scheduled_ = true;
+  parts_.strand->Post([this, alive = alive_] {
+    if (!*alive) return;
+    drive_scheduled_ = false;
+    Drive();
+  });
+}
+
+void RaftLoop::Drive() {
+  if (stopped_) return;
+  driving_ = true;
+  do {
+    FlushProposals();
+    while (!stopped_ && node_->HasReady()) HandleReady();
+    StartWalJob();
+  } while (!stopped_ && (node_->HasReady() || !proposals_.empty()));
+  driving_ = false;
+}
+
+void RaftLoop::FlushProposals() {
+  if (proposals_.empty()) return;
+  std::vector<base::Bytes> batch;
+  batch.swap(proposals_);
+  // Dropped when there is no leader: the proposers' timeouts answer (SRV-023).
+  node_->Propose(std::move(batch)).IgnoreError();
+}
+
+void RaftLoop::HandleReady() {
+  node_->TakeReady(&ready_);
+  if (ready_.soft_state.has_value()) parts_.application->OnSoftState(*ready_.soft_state);
+  if (!ready_.read_states.empty()) parts_.application->OnReadStates(ready_.read_states);
+  if (!ready_.messages.empty()) Deliver(std::exchange(ready_.messages, {}));
+  if (ready_.storage_append.has_value()) {
+    waiting_appends_.push_back(*std::exchange(ready_.storage_append, std::nullopt));
+  }
+  // The WAL may start before the apply below: the next sync then runs meanwhile.
+  StartWalJob();
+  if (ready_.storage_apply.has_value() && !stopped_) {
+    raft::Message apply = *std::exchange(ready_.storage_apply, std::nullopt);
+    parts_.application->Apply(apply.entries);
+    Deliver(std::move(apply.responses));
+  }
+}
+
+void RaftLoop::StartWalJob() {
+  while (!wal_busy_ && !stopped_ && (!waiting_appends_.empty() || !waiting_marks_.empty())) {
+    WalJob job;
+    if (!waiting_appends_.empty()) {
+      job.appends.swap(waiting_appends_);
+      for (const auto& append : job.appends) job.entry_count += append.entries.size();
+    } else {
+      job = std::move(waiting_marks_.front());
+      waiting_marks_.pop_front();
+    }
+    const bool is_inline =
+        parts_.wal_strand == nullptr ||
+        (!job.mark.has_value() && job.entry_count <= kInlineSyncEntriesMax);
+    if (is_inline) {
+      const absl::Status status = RunWalJob(*wal_, job);
+      if (!status.ok()) return Fail(status);
+      FinishWalJob(std::move(job));
+      continue;
+    }
+    wal_busy_ = true;
+    auto shared = std::make_shared<WalJob>(std::move(job));
+    parts_.wal_strand->Post([this, alive = alive_, shared, wal = wal_.get(),
+                             strand = parts_.strand] {
+      absl::Status status = RunWalJob(*wal, *shared);
+      strand->Post([this, alive, shared, status = std::move(status)] {
+        if (!*alive || stopped_) return;
+        wal_busy_ = false;
+        if (!status.ok()) return Fail(status);
+        FinishWalJob(std::move(*shared));
+        Drive();
+      });
+    });
+  }
+}
+
+absl::Status RaftLoop::RunWalJob(wal::Wal& wal, const WalJob& job) {
+  if (job.mark.has_value()) {
+    ETCDD_RETURN_IF_ERROR(wal.SaveSnapshot(*job.mark));
+    return wal.ReleaseTo(job.mark->index);
+  }
+  bool needs_sync = false;
+  std::vector<wal::EntryView> views;
+  for (const raft::Message& append : job.appends) {
+    views.clear();
+    views.reserve(append.entries.size());
+    for (const raft::Entry& entry : append.entries) {
+      views.push_back({static_cast<int32_t>(entry.type), entry.term, entry.index,
+                       entry.data.view()});
+    }
+    ETCDD_ASSIGN_OR_RETURN(const bool sync,
+                           wal.Save({append.term, append.vote, append.commit}, views));
+    needs_sync |= sync;
+  }
+  return needs_sync ? wal.Sync() : absl::OkStatus();
+}
+
+void RaftLoop::FinishWalJob(WalJob job) {
+  if (job.mark.has_value()) return FinishMark(job);
+  for (raft::Message& append : job.appends) {
+    const raft::HardState hard_state{append.term, append.vote, append.commit};
+    if (!hard_state.empty()) storage_->SetHardState(hard_state);
+    if (!append.entries.empty()) storage_->Append(append.entries);
+    Deliver(std::move(append.responses));
+  }
+}
+
+void RaftLoop::FinishMark(WalJob& job) {
+  const uint64_t index = job.mark->index;
+  auto snapshot = storage_->CreateSnapshot(index, job.mark_conf_state, base::Bytes());
+  // Refused only when a newer one is there already, which then serves as well.
+  if (!snapshot.ok()) {
+    ETCDD_LOG(kDebug, "snapshot mark is older than the newest one", {base::LogField(snapshot.status())});
+  }
+  const uint64_t keep_from = index > job.catch_up_entries ? index - job.catch_up_entries : 1;
+  if (keep_from > storage_->FirstIndex()) {
+    const absl::Status compacted = storage_->Compact(keep_from - 1);
+    ETCDD_CHECK_MSG(compacted.ok(), compacted.message());
+  }
+  if (job.mark_done) job.mark_done();
+}
+
+void RaftLoop::Deliver(std::vector<raft::Message> messages) {
+  for (raft::Message& message : messages) {
+    if (message.to == node_->id()) {
+      StepLocal(std::move(message));
+    } else if (parts_.transport != nullptr) {
+      parts_.transport->Send(std::move(message));
+    }
+  }
+}
+
+void RaftLoop::StepLocal(raft::Message message) {
+  const absl::Status status = node_->Step(std::move(message));
+  if (absl::IsDataLoss(status)) Fail(status);
+}
+
+void RaftLoop::Tick() {
+  if (stopped_) return;
+  const absl::Duration now = parts_.clock->Monotonic();
+  const absl::Duration late = now - tick_due_;
+  if (late > kLateTickIntervals * options_.tick_interval) {
+    ETCDD_LOG(kWarn,
+              "leader failed to send out heartbeat on time; took too long, leader is overloaded "
+              "likely from slow disk",
+              {{"heartbeat-interval", base::LogDuration(options_.tick_interval)},
+               {"exceeded-duration", base::LogDuration(late)}});
+  }
+  node_->Tick();
+  // Due times are kept on the grid, but a late tick is not made up for by a burst.
+  tick_due_ = std::max(tick_due_ + options_.tick_interval, now);
+  tick_timer_ = parts_.strand->PostAfter(tick_due_ - now, [this] { Tick(); });
+  ScheduleDrive();
+}
+
+void RaftLoop::Fail(const absl::Status& status) {
+  if (stopped_) return;
+  Stop();
+  parts_.application->OnFatal(status);
+}
+
+}  // namespace etcdd::consensus

@@ -1,0 +1,138 @@
+#pragma once
+
+// Drives one raft node: Ready -> WAL -> send -> apply, and back. The only caller of raft and wal.
+//
+// Proposals that arrive in one turn of the strand go into raft together and share one WAL write.
+// While a sync runs on the WAL strand new proposals keep entering raft and all share the next sync
+// (group commit). A lone proposal is synced inline instead: handing it to another thread costs more
+// than the sync saves (speed.md; ADR 0002).
+//
+// Confined to `strand`. The Application's methods are called on it.
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "raft/memory_storage.h"
+#include "raft/raw_node.h"
+#include "server/base/bytes.h"
+#include "server/base/clock.h"
+#include "server/base/strand.h"
+#include "server/consensus/transport.h"
+#include "wal/wal.h"
+
+namespace etcdd::consensus {
+
+// Up to this many entries a batch is written and synced on the strand itself.
+inline constexpr size_t kInlineSyncEntriesMax = 3;
+// A tick that fires later than this many intervals after it was due is reported (contention).
+inline constexpr int kLateTickIntervals = 2;
+
+class Application {
+ public:
+  virtual ~Application() = default;
+  // Committed entries, each exactly once, in index order.
+  virtual void Apply(absl::Span<const raft::Entry> entries) = 0;
+  // Answers to ReadIndex.
+  virtual void OnReadStates(absl::Span<const raft::ReadState> states) = 0;
+  // Role or leader changed.
+  virtual void OnSoftState(const raft::SoftState& state) = 0;
+  // The WAL failed, or raft found that the log lost entries: this member must stop at once.
+  virtual void OnFatal(const absl::Status& status) = 0;
+};
+
+struct RaftLoopOptions {
+  absl::Duration tick_interval = absl::Milliseconds(100);
+};
+
+class RaftLoop {
+ public:
+  // All pointers are borrowed and outlive the loop; `transport` may be null (no peers). `wal_strand`
+  // null: every write is inline.
+  struct Parts {
+    base::Strand* strand = nullptr;
+    base::Strand* wal_strand = nullptr;
+    const base::Clock* clock = nullptr;
+    Application* application = nullptr;
+    Transport* transport = nullptr;
+  };
+  RaftLoop(Parts parts, RaftLoopOptions options, std::unique_ptr<raft::RawNode> node,
+           std::unique_ptr<raft::MemoryStorage> storage, std::unique_ptr<wal::Wal> wal);
+  ~RaftLoop();
+
+  // Starts ticking; a lone voter campaigns at once (CONS-018).
+  void Start();
+  // Ends ticking and waits for nothing: an unfinished WAL write is abandoned to its strand, whose
+  // owner joins it before this object goes. Afterwards no Application method is called.
+  void Stop();
+
+  // Queues entry data. Whether it was dropped is not known here: the proposer waits with a timeout.
+  void Propose(base::Bytes data);
+  void ProposeConfChange(const raft::ConfChange& change);
+  // The answer arrives as a ReadState with this context. False: dropped (no leader).
+  void ReadIndex(base::Bytes context);
+  void Step(raft::Message message);
+  // Called by the application from Apply.
+  raft::ConfState ApplyConfChange(const raft::ConfChange& change);
+
+  // Records that everything up to `index` is durable in a snapshot, then gives up WAL segments and
+  // keeps `catch_up_entries` entries in memory. `done` runs once the mark is synced.
+  void SaveSnapshotMark(wal::SnapshotRecord record, raft::ConfState conf_state,
+                        uint64_t catch_up_entries, absl::AnyInvocable<void()> done);
+
+  const raft::RawNode& node() const { return *node_; }
+  // Proposals queued or handed to raft whose entries are not yet applied count here by bytes.
+  uint64_t committed() const { return node_->committed(); }
+
+ private:
+  // One unit of WAL work: a raft append, or a snapshot mark.
+  struct WalJob {
+    std::vector<raft::Message> appends;
+    std::optional<wal::SnapshotRecord> mark;
+    raft::ConfState mark_conf_state;
+    uint64_t catch_up_entries = 0;
+    absl::AnyInvocable<void()> mark_done;
+    size_t entry_count = 0;
+  };
+
+  void ScheduleDrive();
+  void Drive();
+  void FlushProposals();
+  void HandleReady();
+  void StartWalJob();
+  static absl::Status RunWalJob(wal::Wal& wal, const WalJob& job);
+  void FinishWalJob(WalJob job);
+  void FinishMark(WalJob& job);
+  void Deliver(std::vector<raft::Message> responses);
+  void StepLocal(raft::Message message);
+  void Tick();
+  void Fail(const absl::Status& status);
+
+  const Parts parts_;
+  const RaftLoopOptions options_;
+  const std::unique_ptr<raft::MemoryStorage> storage_;
+  const std::unique_ptr<raft::RawNode> node_;
+  // Used by whichever thread runs the current job; nobody else touches it meanwhile.
+  const std::unique_ptr<wal::Wal> wal_;
+
+  std::vector<base::Bytes> proposals_;
+  raft::Ready ready_;
+  std::vector<raft::Message> waiting_appends_;
+  std::deque<WalJob> waiting_marks_;
+  bool wal_busy_ = false;
+  bool drive_scheduled_ = false;
+  bool driving_ = false;
+  bool stopped_ = false;
+  base::TimerId tick_timer_ = 0;
+  absl::Duration tick_due_;
+  // False once this object is gone: work that is still on its way back must not touch it.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace etcdd::consensus

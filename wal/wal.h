@@ -35,6 +35,7 @@
 #include "server/base/clock.h"
 #include "server/base/file_system.h"
 #include "server/base/strand.h"
+#include "wal/segment.h"
 #include "wal/types.h"
 
 namespace etcdd::wal {
@@ -63,10 +64,9 @@ struct Options {
   std::function<void(uint64_t bytes)> on_write_bytes;  // each append
 };
 
+class Prewriter;
 class RecordEncoder;
 class SegmentPipeline;
-class Prewriter;
-struct Segment;
 
 class Wal {
  public:
@@ -87,7 +87,8 @@ class Wal {
   // A torn tail is repaired once: the last segment is copied to NAME.wal.broken and cut behind its
   // last valid record.
   // Errors: NotFound (no log, or no mark at `start`), DataLoss (damage, or a gap in segments or
-  // entries; names file and offset), FailedPrecondition (a segment is locked by another process).
+  // entries; names file and offset), FailedPrecondition (a segment is locked by another process, or
+  // the mark has another term).
   static absl::StatusOr<Opened> Open(base::FileSystem& fs, Options options, const std::string& dir,
                                      const SnapshotRecord& start);
 
@@ -124,18 +125,26 @@ class Wal {
   const std::string& metadata() const { return metadata_; }
 
  private:
-  Wal(base::FileSystem& fs, Options options, std::string dir, std::string metadata);
+  // Where a log stands when it is made or opened.
+  struct Position {
+    std::vector<Segment> segments;
+    uint64_t offset = 0;
+    uint32_t crc = 0;
+    uint64_t last_index = 0;
+    HardState hard_state;
+  };
+  Wal(base::FileSystem& fs, Options options, std::string dir, std::string metadata,
+      Position position);
 
-  static absl::Status WriteFirstSegment(base::FileSystem& fs, const Options& options,
-                                        const std::string& dir, std::string_view metadata,
-                                        Segment* segment, RecordEncoder* encoder,
-                                        uint64_t* position);
-  void StartBackgroundWork();
-  void StopBackgroundWork();
+  absl::Status StartBackgroundWork();
+  absl::Status StopBackgroundWork();
+  absl::Status CheckEntries(absl::Span<const EntryView> entries) const;
+  // Appends what the encoder holds to the tail.
   absl::Status WriteEncoded();
-  absl::Status SyncTail();
+  absl::Status SyncFile(base::File& file);
+  // Ends the tail and begins the next segment.
   absl::Status Cut();
-  absl::Status CutUnchecked();
+  // Remembers the first failure; returns `status`.
   absl::Status Poison(absl::Status status);
 
   base::FileSystem& fs_;
@@ -148,6 +157,7 @@ class Wal {
   uint64_t last_index_ = 0;
   HardState hard_state_;  // the last one saved
   absl::Status failed_;   // not OK: poisoned or closed
+  bool closed_ = false;
   std::unique_ptr<RecordEncoder> encoder_;
   std::unique_ptr<SegmentPipeline> pipeline_;
   std::shared_ptr<Prewriter> prewriter_;  // of the tail; shared with its task on the strand

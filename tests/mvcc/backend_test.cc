@@ -72,12 +72,22 @@ class RocksDisk {
     backend_.reset();
     Open();
   }
-  // The files as a killed process leaves them: copied while the store is open.
+  // The files as a killed process leaves them: copied while the store is open, at a moment when
+  // background work changed none of them.
   void Crash() {
     const std::string old = path_;
     ++generation_;
     path_ = directory_.Path(absl::StrCat("db", generation_));
-    std::filesystem::copy(old, path_);
+    std::map<std::string, uint64_t> before;
+    do {
+      before = Files(old);
+      std::filesystem::remove_all(path_);
+      std::filesystem::create_directory(path_);
+      std::error_code vanished;
+      for (const auto& [name, size] : before) {
+        std::filesystem::copy(absl::StrCat(old, "/", name), path_, vanished);
+      }
+    } while (Files(old) != before);
     backend_.reset();
     std::filesystem::remove_all(old);
     Open();
@@ -88,6 +98,16 @@ class RocksDisk {
     auto opened = OpenRocksBackend(path_, options_);
     ASSERT_TRUE(opened.ok()) << opened.status();
     backend_ = std::move(*opened);
+  }
+
+  static std::map<std::string, uint64_t> Files(const std::string& path) {
+    std::map<std::string, uint64_t> sizes;
+    for (const auto& entry : std::filesystem::directory_iterator(path)) {
+      std::error_code vanished;
+      const uint64_t size = entry.file_size(vanished);
+      sizes[entry.path().filename().string()] = vanished ? 0 : size;
+    }
+    return sizes;
   }
 
   TempDirectory directory_;

@@ -68,9 +68,9 @@ double OpenFiles() {
   return names.ok() && !names->empty() ? static_cast<double>(names->size() - 1) : 0;
 }
 
-double OpenFilesMax() {
+double Limit(__rlimit_resource_t resource) {
   rlimit limit{};
-  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<double>(limit.rlim_cur) : 0;
+  return getrlimit(resource, &limit) == 0 ? static_cast<double>(limit.rlim_cur) : 0;
 }
 
 }  // namespace
@@ -84,7 +84,10 @@ void AddProcessMetrics(Metrics* metrics) {
                             [] { return StatField(23); });
   metrics->AddGaugeFunction("process_open_fds", "Number of open file descriptors.", {}, OpenFiles);
   metrics->AddGaugeFunction("process_max_fds", "Maximum number of open file descriptors.", {},
-                            OpenFilesMax);
+                            [] { return Limit(RLIMIT_NOFILE); });
+  metrics->AddGaugeFunction("process_virtual_memory_max_bytes",
+                            "Maximum amount of virtual memory available in bytes.", {},
+                            [] { return Limit(RLIMIT_AS); });
   const double start = StartTimeSeconds();
   metrics->AddGaugeFunction("process_start_time_seconds",
                             "Start time of the process since unix epoch in seconds.", {},

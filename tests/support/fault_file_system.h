@@ -56,7 +56,7 @@ struct FileFault {
   uint64_t nth = 1;
   bool for_ever = false;
   // Only operations on paths which contain this; all when empty.
-  std::string path_part;
+  std::string path_part = {};
   absl::Status error = absl::InternalError("injected: Input/output error");
   // How much of a failing write reaches the file before the error.
   uint64_t written_bytes = 0;

@@ -3,6 +3,7 @@
 // The library's errors. Each is one shared absl::Status (copying allocates nothing), told apart by
 // the Is... functions below, never by comparing texts. The texts are etcd's.
 
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -24,7 +25,7 @@ absl::Status ProposalDroppedError(std::string_view reason);
 // The read request was not accepted; retry when there is a leader.             kAborted
 absl::Status ReadDroppedError(std::string_view reason);
 // Why a proposal or read was dropped ("no leader", ...); empty for other errors. For logs.
-std::string_view DropReason(const absl::Status& status);
+std::string DropReason(const absl::Status& status);
 
 // Step: a local message type that no storage thread sent.                      kInvalidArgument
 const absl::Status& StepLocalMessageError();

@@ -31,8 +31,8 @@ void RaftLoop::Stop() {
   parts_.strand->Cancel(tick_timer_);
 }
 
-void RaftLoop::Propose(base::Bytes data) {
-  proposals_.push_back(std::move(data));
+void RaftLoop::Propose(base::Bytes data, absl::Duration deadline) {
+  proposals_.push_back({std::move(data), deadline});
   ScheduleDrive();
 }
 
@@ -88,15 +88,26 @@ void RaftLoop::Drive() {
     FlushProposals();
     while (!stopped_ && node_->HasReady()) HandleReady();
     StartWalJob();
-  } while (!stopped_ && (node_->HasReady() || !proposals_.empty()));
+  } while (!stopped_ && (node_->HasReady() || HasProposals()));
   driving_ = false;
+}
+
+bool RaftLoop::HasProposals() const {
+  return !proposals_.empty() && node_->leader() != raft::kNoNode;
 }
 
 void RaftLoop::FlushProposals() {
   if (proposals_.empty()) return;
+  if (node_->leader() == raft::kNoNode) {
+    const absl::Duration now = parts_.clock->Monotonic();
+    std::erase_if(proposals_, [now](const Proposal& proposal) { return proposal.deadline <= now; });
+    return;
+  }
   std::vector<base::Bytes> batch;
-  batch.swap(proposals_);
-  // Dropped when there is no leader: the proposers' timeouts answer (SRV-023).
+  batch.reserve(proposals_.size());
+  for (Proposal& proposal : proposals_) batch.push_back(std::move(proposal.data));
+  proposals_.clear();
+  // Dropped in rare cases (a transfer in progress): the proposers' timeouts answer.
   node_->Propose(std::move(batch)).IgnoreError();
 }
 
@@ -193,7 +204,7 @@ void RaftLoop::FinishMark(WalJob& job) {
   const uint64_t keep_from = index > job.catch_up_entries ? index - job.catch_up_entries : 1;
   if (keep_from > storage_->FirstIndex()) {
     const absl::Status compacted = storage_->Compact(keep_from - 1);
-    ETCDD_CHECK_MSG(compacted.ok(), compacted.message());
+    ETCDD_CHECK_MSG(compacted.ok(), std::string(compacted.message()));
   }
   if (job.mark_done) job.mark_done();
 }

@@ -72,8 +72,9 @@ class RaftLoop {
   // owner joins it before this object goes. Afterwards no Application method is called.
   void Stop();
 
-  // Queues entry data. Whether it was dropped is not known here: the proposer waits with a timeout.
-  void Propose(base::Bytes data);
+  // Queues entry data. While no leader is known it waits here, and is dropped at `deadline` (on
+  // Clock::Monotonic) without having entered the log (SRV-023); the proposer has its own timeout.
+  void Propose(base::Bytes data, absl::Duration deadline);
   void ProposeConfChange(const raft::ConfChange& change);
   // The answer arrives as a ReadState with this context. False: dropped (no leader).
   void ReadIndex(base::Bytes context);
@@ -87,8 +88,6 @@ class RaftLoop {
                         uint64_t catch_up_entries, absl::AnyInvocable<void()> done);
 
   const raft::RawNode& node() const { return *node_; }
-  // Proposals queued or handed to raft whose entries are not yet applied count here by bytes.
-  uint64_t committed() const { return node_->committed(); }
 
  private:
   // One unit of WAL work: a raft append, or a snapshot mark.
@@ -103,6 +102,7 @@ class RaftLoop {
 
   void ScheduleDrive();
   void Drive();
+  bool HasProposals() const;
   void FlushProposals();
   void HandleReady();
   void StartWalJob();
@@ -121,7 +121,11 @@ class RaftLoop {
   // Used by whichever thread runs the current job; nobody else touches it meanwhile.
   const std::unique_ptr<wal::Wal> wal_;
 
-  std::vector<base::Bytes> proposals_;
+  struct Proposal {
+    base::Bytes data;
+    absl::Duration deadline;
+  };
+  std::vector<Proposal> proposals_;
   raft::Ready ready_;
   std::vector<raft::Message> waiting_appends_;
   std::deque<WalJob> waiting_marks_;

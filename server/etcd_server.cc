@@ -1,0 +1,413 @@
+#include "server/etcd_server.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "proto/raft_internal.pb.h"
+#include "server/base/api_error.h"
+#include "server/base/check.h"
+#include "server/base/coding.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+#include "server/version.h"
+
+namespace etcdd::server {
+namespace {
+
+using base::ApiError;
+using base::ErrorId;
+
+// Append messages to one follower: bytes of one, and how many may be in flight.
+constexpr uint64_t kAppendBytesMax = 1 << 20;
+constexpr uint64_t kInflightAppendsMax = 512;
+// Committed entries handed to apply at one time.
+constexpr uint64_t kApplyBytesMax = 64 << 20;
+
+constexpr std::string_view kStorageVersionKey = "storageVersion";
+constexpr std::string_view kStorageVersion = "3.7.0";
+constexpr std::string_view kClusterVersion = "3.7.0";
+
+// Raft's lines go to the server's log under etcd's sub-logger name.
+class RaftLogger final : public raft::Logger {
+ public:
+  bool Enabled(base::LogLevel level) const override { return base::LogEnabled(level); }
+  void Log(base::LogLevel level, std::string_view line) override {
+    base::Log(level, "raft", __FILE__, __LINE__, line);
+  }
+};
+
+RaftLogger& GetRaftLogger() {
+  static RaftLogger logger;
+  return logger;
+}
+
+std::string EncodeBigEndian(uint64_t value) {
+  std::string bytes;
+  base::AppendBigEndian64(value, &bytes);
+  return bytes;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EtcdServer>> EtcdServer::Create(Parts parts,
+                                                               EtcdServerOptions options,
+                                                               Bootstrapped bootstrapped) {
+  std::unique_ptr<EtcdServer> server(new EtcdServer(std::move(parts), std::move(options)));
+  ETCDD_RETURN_IF_ERROR(server->Restore(std::move(bootstrapped)));
+  return server;
+}
+
+EtcdServer::EtcdServer(Parts parts, EtcdServerOptions options)
+    : parts_(std::move(parts)), options_(std::move(options)), backend_(parts_.backend) {}
+
+EtcdServer::~EtcdServer() { *alive_ = false; }
+
+absl::Status EtcdServer::Restore(Bootstrapped bootstrapped) {
+  identity_ = {bootstrapped.cluster_id, bootstrapped.member_id};
+  request_ids_ = RequestIdGenerator(identity_.member_id, parts_.clock->Wall());
+  cluster_ = std::make_unique<membership::Cluster>(identity_.cluster_id, identity_.member_id);
+  // LEASE-003, in whole seconds.
+  const absl::Duration min_ttl = (3 * options_.election_ticks / 2) * options_.tick_interval;
+  lessor_ = std::make_unique<lease::Lessor>(
+      *parts_.clock,
+      lease::LessorOptions{absl::ToInt64Seconds(absl::Ceil(min_ttl, absl::Seconds(1))),
+                           options_.lease_checkpoint, options_.lease_checkpoint_persist});
+  {
+    const std::unique_ptr<mvcc::View> view = backend_->NewView();
+    ETCDD_RETURN_IF_ERROR(cluster_->Restore(*view));
+    ETCDD_RETURN_IF_ERROR(alarms_.Restore(*view));
+    ETCDD_RETURN_IF_ERROR(lessor_->Restore(*view));
+    auto term = view->Get(mvcc::Bucket::kMeta, kTermKey);
+    if (term.ok() && term->size() == 8) applied_term_ = base::ReadBigEndian64(term->data());
+  }
+  ETCDD_ASSIGN_OR_RETURN(store_, mvcc::Store::Open(backend_, lessor_.get(), options_.store));
+  ETCDD_LOG(kInfo, "kvstore restored", {{"current-rev", store_->revision()}});
+  quota_ = std::make_unique<apply::Quota>(*backend_, options_.quota_bytes);
+  applier_ = std::make_unique<apply::Applier>(
+      apply::ApplierParts{store_.get(), lessor_.get(), &alarms_, cluster_.get(), quota_.get(),
+                          identity_});
+  batch_ = backend_->NewBatch();
+  applied_ = bootstrapped.applied;
+
+  raft::Config config;
+  config.id = identity_.member_id;
+  config.election_ticks = options_.election_ticks;
+  config.heartbeat_ticks = 1;
+  config.applied = bootstrapped.applied;
+  config.async_storage_writes = true;
+  config.message_bytes_max = kAppendBytesMax;
+  config.committed_bytes_max = kApplyBytesMax;
+  config.inflight_messages_max = kInflightAppendsMax;
+  config.check_quorum = true;
+  config.pre_vote = options_.pre_vote;
+  config.step_down_on_removal = true;
+  config.random = parts_.random;
+  config.logger = &GetRaftLogger();
+  ETCDD_ASSIGN_OR_RETURN(auto node,
+                         raft::RawNode::Create(config, bootstrapped.storage.get()));
+  conf_state_ = node->conf_state();
+  raft_ = std::make_unique<consensus::RaftLoop>(
+      consensus::RaftLoop::Parts{parts_.strand, parts_.wal_strand, parts_.clock, this, nullptr},
+      consensus::RaftLoopOptions{options_.tick_interval}, std::move(node),
+      std::move(bootstrapped.storage), std::move(bootstrapped.wal));
+  MakePolicies(bootstrapped.snapshot_index);
+  return absl::OkStatus();
+}
+
+void EtcdServer::MakePolicies(uint64_t snapshot_index) {
+  reader_ = std::make_unique<LinearizableReader>(
+      parts_.strand, parts_.clock, options_.RequestTimeout(),
+      [this](base::Bytes context) { raft_->ReadIndex(std::move(context)); });
+  reader_->OnApplied(applied_);
+  const auto on_fatal = [this](const absl::Status& status) { OnFatal(status); };
+  snapshots_ = std::make_unique<SnapshotPolicy>(
+      SnapshotPolicy::Parts{parts_.strand, parts_.background,
+                            [backend = backend_] { return backend->Flush(); },
+                            parts_.save_snapshot, parts_.purge_files, on_fatal},
+      options_.snapshot_count, options_.snapshot_catchup_entries, snapshot_index);
+  snapshots_->set_raft_loop(raft_.get());
+  compactions_ = std::make_unique<CompactionRunner>(
+      CompactionRunner::Parts{parts_.strand, parts_.background, parts_.clock, store_.get(),
+                              backend_.get(), on_fatal},
+      options_.compaction_pause_max);
+}
+
+void EtcdServer::Start(absl::AnyInvocable<void()> on_ready) {
+  on_ready_ = std::move(on_ready);
+  ETCDD_LOG(kInfo, "starting etcd server",
+            {{"local-member-id", base::LogId(identity_.member_id)},
+             {"local-server-version", kEtcdVersion},
+             {"cluster-id", base::LogId(identity_.cluster_id)},
+             {"cluster-version",
+              cluster_->version().empty() ? "to_be_decided" : cluster_->version()}});
+  raft_->Start();
+  compactions_->Kick();
+  Housekeeping();
+  ExpireLeases();
+}
+
+void EtcdServer::Stop(const absl::Status& status) {
+  if (stopped_) return;
+  stopped_ = true;
+  parts_.strand->Cancel(housekeeping_timer_);
+  parts_.strand->Cancel(lease_timer_);
+  raft_->Stop();
+  compactions_->Stop();
+  reader_->Stop(status);
+  for (Done& done : waiter_.TakeAll()) done(status, {});
+}
+
+// --- Apply -----------------------------------------------------------------------------------
+
+void EtcdServer::Apply(absl::Span<const raft::Entry> entries) {
+  if (entries.empty() || stopped_) return;
+  batch_->Clear();
+  store_->BeginBatch(batch_.get());
+  results_.clear();
+  for (const raft::Entry& entry : entries) {
+    ETCDD_CHECK_MSG(entry.index == applied_ + 1,
+                    absl::StrCat("entry ", entry.index, " follows ", applied_));
+    ApplyEntry(entry);
+    if (stopped_) return;  // a member failure
+    applied_ = entry.index;
+  }
+  PutProgress(entries.back().index, entries.back().term);
+  const absl::Status written = backend_->Write(*batch_);
+  if (!written.ok()) return OnFatal(written);
+  store_->FinishBatch();
+  FinishApply();
+}
+
+void EtcdServer::ApplyEntry(const raft::Entry& entry) {
+  if (entry.type == raft::EntryType::kConfChange) return ApplyConfChange(entry);
+  // etcd never writes V2 changes and cannot apply them; neither does this member.
+  ETCDD_CHECK(entry.type == raft::EntryType::kNormal);
+  if (entry.data.empty()) return;  // the empty entry of a new leader
+  const auto request = apply::ParseInternalRequest(entry.data.view());
+  if (!request) {
+    ETCDD_LOG(kError, "skipped a log entry that is no request", {{"index", entry.index}});
+    return;
+  }
+  apply::ApplyResult result = applier_->Apply(*request, entry.term, *batch_);
+  if (apply::Applier::IsMemberFailure(result.status)) return OnFatal(result.status);
+  kick_compaction_ |= result.compaction_scheduled;
+  if (waiter_.Contains(request->id)) results_.push_back({request->id, std::move(result)});
+}
+
+void EtcdServer::ApplyConfChange(const raft::Entry& entry) {
+  auto change = raft::DecodeConfChange(entry.data.view());
+  auto context = change.ok() ? membership::MemberChangeFromJson(change->context.view())
+                             : absl::StatusOr<membership::MemberChange>(change.status());
+  absl::Status status = context.status();
+  if (status.ok()) {
+    membership::Member& member = context->member;
+    switch (change->type) {
+      case raft::ConfChangeType::kAddNode:
+        status = cluster_->CheckAdd(member);
+        if (status.ok()) {
+          ETCDD_LOG(kInfo, "added member",
+                    {{"cluster-id", base::LogId(identity_.cluster_id)},
+                     {"local-member-id", base::LogId(identity_.member_id)},
+                     {"added-peer-id", base::LogId(member.id)},
+                     {"added-peer-peer-urls", member.peer_urls},
+                     {"added-peer-is-learner", member.is_learner}});
+          // The name of a bootstrap entry is published again by the member itself (CLUS-016).
+          member.name.clear();
+          cluster_->Add(std::move(member), *batch_);
+        }
+        break;
+      default:
+        status = absl::UnimplementedError("membership changes are not supported yet");
+    }
+  }
+  raft::ConfChange applied = change.ok() ? *change : raft::ConfChange();
+  if (!status.ok()) {
+    ETCDD_LOG(kError, "Validation on configuration change failed",
+              {{"shouldApplyV3", true}, base::LogField(status)});
+    applied.node_id = raft::kNoNode;  // raft takes the change without effect
+  }
+  conf_state_ = raft_->ApplyConfChange(applied);
+  batch_->Put(mvcc::Bucket::kMeta, kConfStateKey,
+              membership::ConfStateToJson(conf_state_.voters, conf_state_.learners));
+}
+
+// CONS-011: progress is part of the batch whose data it describes.
+void EtcdServer::PutProgress(uint64_t index, uint64_t term) {
+  batch_->Put(mvcc::Bucket::kMeta, kConsistentIndexKey, EncodeBigEndian(index));
+  if (term == applied_term_) return;
+  applied_term_ = term;
+  batch_->Put(mvcc::Bucket::kMeta, kTermKey, EncodeBigEndian(term));
+  batch_->Put(mvcc::Bucket::kMeta, kStorageVersionKey, kStorageVersion);
+}
+
+void EtcdServer::FinishApply() {
+  reader_->OnApplied(applied_);
+  std::vector<Result> results;
+  results.swap(results_);
+  for (Result& result : results) FinishRequest(result.id, std::move(result.result));
+  results.clear();
+  if (results_.empty()) results_.swap(results);  // keep the memory
+  if (std::exchange(kick_compaction_, false)) compactions_->Kick();
+  MaybeSnapshot();
+}
+
+void EtcdServer::FinishRequest(uint64_t id, apply::ApplyResult result) {
+  std::optional<Done> done = waiter_.Take(id);
+  if (!done) return;
+  if (result.raise_no_space) {
+    RaiseNoSpace([done = std::move(*done), status = std::move(result.status)]() mutable {
+      done(std::move(status), {});
+    });
+  } else if (result.wait_for_compaction > 0) {
+    compactions_->WhenFinished(
+        result.wait_for_compaction,
+        [done = std::move(*done), result = std::move(result)]() mutable {
+          done(std::move(result.status), std::move(result.reply));
+        });
+  } else {
+    (*done)(std::move(result.status), std::move(result.reply));
+  }
+}
+
+void EtcdServer::MaybeSnapshot() {
+  if (!stopped_ && snapshots_->Due(applied_)) {
+    snapshots_->Start({applied_, applied_term_, conf_state_});
+  }
+}
+
+void EtcdServer::OnReadStates(absl::Span<const raft::ReadState> states) {
+  reader_->OnReadStates(states);
+}
+
+void EtcdServer::OnSoftState(const raft::SoftState& state) {
+  const bool leads = state.state == raft::StateType::kLeader;
+  if (leads && !lessor_->primary()) {
+    lessor_->Promote(options_.election_ticks * options_.tick_interval);
+  } else if (!leads && lessor_->primary()) {
+    lessor_->Demote();
+  }
+  if (state.leader == leader_) return;
+  const bool had_leader = leader_ != raft::kNoNode;
+  leader_ = state.leader;
+  if (had_leader) reader_->OnLeaderChanged();
+  if (leader_ == raft::kNoNode) return;
+  leader_elected_at_ = parts_.clock->Monotonic();
+  base::Log(base::LogLevel::kInfo, "raft", __FILE__, __LINE__,
+            absl::StrCat("raft.node: ", base::LogId(identity_.member_id), " elected leader ",
+                         base::LogId(leader_), " at term ", raft_->node().term()));
+  Publish();
+}
+
+void EtcdServer::OnFatal(const absl::Status& status) {
+  if (stopped_) return;
+  ETCDD_LOG(kFatal, "this member cannot go on and stops", {base::LogField(status)});
+  Stop(ApiError(ErrorId::kStopped));
+  parts_.on_fatal(status);
+}
+
+// --- Becoming ready ----------------------------------------------------------------------------
+
+void EtcdServer::Publish() {
+  if (published_ || publishing_ || stopped_) return;
+  publishing_ = true;
+  membershippb::ClusterMemberAttrSetRequest request;
+  request.set_member_id(identity_.member_id);
+  request.mutable_member_attributes()->set_name(options_.name);
+  for (const std::string& url : options_.client_urls) {
+    request.mutable_member_attributes()->add_client_urls(url);
+  }
+  const std::string attributes =
+      absl::StrCat("{Name:", options_.name, " ClientURLs:[",
+                   absl::StrJoin(options_.client_urls, " "), "]}");
+  Propose(apply::RequestKind::kClusterMemberAttrSet, request.SerializeAsString(),
+          [this, attributes](absl::Status status, std::string) {
+            publishing_ = false;
+            if (stopped_) return;
+            if (!status.ok()) {
+              ETCDD_LOG(kWarn, "failed to publish local member to cluster through raft",
+                        {{"local-member-id", base::LogId(identity_.member_id)},
+                         {"local-member-attributes", attributes},
+                         base::LogField(status)});
+              return Publish();
+            }
+            published_ = true;
+            ETCDD_LOG(kInfo, "published local member to cluster through raft",
+                      {{"local-member-id", base::LogId(identity_.member_id)},
+                       {"local-member-attributes", attributes},
+                       {"cluster-id", base::LogId(identity_.cluster_id)},
+                       {"publish-timeout", base::LogDuration(options_.RequestTimeout())}});
+            ProposeClusterVersion();
+            if (on_ready_) std::exchange(on_ready_, nullptr)();
+          });
+}
+
+void EtcdServer::ProposeClusterVersion() {
+  if (!is_leader() || !cluster_->version().empty()) return;
+  ETCDD_LOG(kInfo, "setting up initial cluster version using v3 API",
+            {{"cluster-version", kClusterVersion}});
+  membershippb::ClusterVersionSetRequest request;
+  request.set_ver(std::string(kClusterVersion));
+  Propose(apply::RequestKind::kClusterVersionSet, request.SerializeAsString(),
+          [](absl::Status status, std::string) {
+            if (status.ok()) {
+              ETCDD_LOG(kInfo, "cluster version is updated",
+                        {{"cluster-version", kClusterVersion}});
+            }
+          });
+}
+
+// --- Timers --------------------------------------------------------------------------------------
+
+void EtcdServer::Housekeeping() {
+  housekeeping_timer_ =
+      parts_.strand->PostAfter(kHousekeepingInterval, [this, alive = alive_] {
+        if (!*alive || stopped_) return;
+        reader_->OnTick();
+        for (auto& expired : waiter_.TakeExpired(parts_.clock->Monotonic())) {
+          expired.done(TimeoutStatus(expired.started), {});
+        }
+        Housekeeping();
+      });
+}
+
+void EtcdServer::ExpireLeases() {
+  lease_timer_ = parts_.strand->PostAfter(lease::kExpiryScanInterval, [this, alive = alive_] {
+    if (!*alive || stopped_) return;
+    if (lessor_->primary()) {
+      for (int64_t id :
+           lessor_->TakeExpired(lease::kExpiredPerScanMax, options_.RequestTimeout())) {
+        LeaseRevoke(id, [id](absl::Status status, std::string) {
+          if (status.ok() || base::IsApiError(status, ErrorId::kLeaseNotFound)) return;
+          ETCDD_LOG(kWarn, "failed to revoke lease",
+                    {{"lease-id", base::LogId(static_cast<uint64_t>(id))},
+                     base::LogField(status)});
+        });
+      }
+      std::vector<lease::Checkpoint> checkpoints = lessor_->TakeCheckpoints();
+      if (!checkpoints.empty()) {
+        etcdserverpb::LeaseCheckpointRequest request;
+        for (const auto& checkpoint : checkpoints) {
+          auto* out = request.add_checkpoints();
+          out->set_id(checkpoint.id);
+          out->set_remaining_ttl(checkpoint.remaining_ttl_seconds);
+        }
+        Propose(apply::RequestKind::kLeaseCheckpoint, request.SerializeAsString(),
+                [](absl::Status, std::string) {});
+      }
+    }
+    ExpireLeases();
+  });
+}
+
+// SRV-021, SRV-023.
+absl::Status EtcdServer::TimeoutStatus(absl::Duration started) const {
+  if (!has_leader()) return absl::DeadlineExceededError("context deadline exceeded");
+  const absl::Duration election = options_.election_ticks * options_.tick_interval;
+  if (started >= leader_elected_at_ - 2 * election && started < leader_elected_at_) {
+    return ApiError(ErrorId::kTimeoutDueToLeaderFail);
+  }
+  return ApiError(ErrorId::kTimeout);
+}
+
+}  // namespace etcdd::server

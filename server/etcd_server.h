@@ -1,0 +1,260 @@
+#pragma once
+
+// EtcdServer: the facade over one member. One method per kind of request; it ties raft loop, apply,
+// store, lessor, alarms, membership and watches together and owns their order of life.
+//
+//   auto server = EtcdServer::Create(parts, options, std::move(bootstrapped));   // blocks: restore
+//   (*server)->Start([] { ...this member is part of a working quorum: serve clients... });
+//   (*server)->Put(body, [](absl::Status status, std::string reply) { ... });
+//   (*server)->Stop(status);   // answers everybody who waits, with `server stopped`
+//
+// Requests arrive as serialized messages that passed rpc/validation; replies are serialized too.
+// Bytes given to a method must stay valid until it returns, except where said otherwise.
+//
+// Confined to the server strand (construction and destruction: while no strand runs). It links
+// neither a network library nor RocksDB, so the simulator runs this very code.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "mvcc/backend/backend.h"
+#include "mvcc/store.h"
+#include "server/apply/alarm_store.h"
+#include "server/apply/applier.h"
+#include "server/apply/quota.h"
+#include "server/apply/wire.h"
+#include "server/base/clock.h"
+#include "server/base/random.h"
+#include "server/base/strand.h"
+#include "server/bootstrap.h"
+#include "server/compaction_runner.h"
+#include "server/consensus/raft_loop.h"
+#include "server/lease/lessor.h"
+#include "server/linearizable_reader.h"
+#include "server/membership/cluster.h"
+#include "server/request_id.h"
+#include "server/request_waiter.h"
+#include "server/snapshot_policy.h"
+
+namespace etcdserverpb {
+class TxnRequest;
+}
+
+namespace etcdd::server {
+
+// A proposal is refused with `too many requests` while so many committed entries wait for apply
+// (SRV-022).
+inline constexpr uint64_t kUnappliedEntriesMax = 5000;
+// Requests waiting for consensus at one time, in bytes of entry data.
+inline constexpr uint64_t kWaitingProposalBytesMax = uint64_t{512} << 20;
+// Ranges that may return more keys than this are read on the reader strand.
+inline constexpr int64_t kInlineRangeKeysMax = 2000;
+// How often timeouts of waiting requests are looked at.
+inline constexpr absl::Duration kHousekeepingInterval = absl::Milliseconds(100);
+
+struct EtcdServerOptions {
+  std::string name;
+  std::vector<std::string> client_urls;
+  absl::Duration tick_interval = absl::Milliseconds(100);
+  int election_ticks = 10;
+  bool pre_vote = true;
+  uint64_t snapshot_count = 10000;
+  uint64_t snapshot_catchup_entries = 5000;
+  int64_t quota_bytes = 0;
+  uint64_t request_bytes_max = 1572864;
+  int txn_ops_max = 128;
+  absl::Duration compaction_pause_max = absl::Milliseconds(10);
+  mvcc::StoreOptions store;
+  bool lease_checkpoint = false;
+  bool lease_checkpoint_persist = false;
+
+  // SRV-020.
+  absl::Duration RequestTimeout() const {
+    return absl::Seconds(5) + 2 * election_ticks * tick_interval;
+  }
+};
+
+struct MemberStatus {
+  uint64_t leader = 0;
+  uint64_t raft_index = 0;  // committed
+  uint64_t raft_term = 0;
+  uint64_t applied_index = 0;
+  uint64_t db_size_bytes = 0;
+  uint64_t db_size_in_use_bytes = 0;
+  int64_t db_size_quota_bytes = 0;
+  bool is_learner = false;
+  std::string storage_version;
+  std::vector<std::string> errors;
+};
+
+class EtcdServer final : private consensus::Application {
+ public:
+  // Borrowed, outliving the server, unless owned by their type.
+  struct Parts {
+    base::Strand* strand = nullptr;
+    base::Strand* wal_strand = nullptr;    // syncs; null: inline
+    base::Strand* background = nullptr;    // flush, snapshots, compaction, hashes
+    base::Strand* reader = nullptr;        // long ranges
+    const base::Clock* clock = nullptr;
+    base::Random* random = nullptr;
+    std::shared_ptr<mvcc::Backend> backend;
+    std::function<absl::Status(const SnapshotPoint&)> save_snapshot;
+    std::function<void()> purge_files;
+    // This member cannot go on. Called at most once, on the strand.
+    std::function<void(const absl::Status&)> on_fatal;
+  };
+
+  static absl::StatusOr<std::unique_ptr<EtcdServer>> Create(Parts parts, EtcdServerOptions options,
+                                                            Bootstrapped bootstrapped);
+  ~EtcdServer() override;
+
+  // `on_ready` runs once this member's attributes are committed (SRV-001).
+  void Start(absl::AnyInvocable<void()> on_ready);
+  // Answers all waiting requests with `status` and stops. Idempotent. Strands given in Parts are to
+  // be joined before the server is destroyed.
+  void Stop(const absl::Status& status);
+
+  // --- Writes: through raft. `body` is the serialized request. ---
+
+  void Put(const apply::PutView& put, std::string_view body, Done done);
+  void DeleteRange(std::string_view body, Done done);
+  // A write Txn.
+  void Txn(const etcdserverpb::TxnRequest& request, std::string_view body, Done done);
+  void Compact(std::string_view body, Done done);
+  // `id` 0 asks for an automatic one (LEASE-001).
+  void LeaseGrant(int64_t id, int64_t ttl_seconds, Done done);
+  void LeaseRevoke(int64_t id, Done done);
+  void Alarm(std::string_view body, Done done);
+
+  // --- Reads ---
+
+  // Views must stay valid until `done` runs.
+  void Range(const apply::RangeView& range, Done done);
+  // `request` must stay valid until `done` runs.
+  void ReadOnlyTxn(const etcdserverpb::TxnRequest& request, bool serializable, Done done);
+  // OK once a read of local state is linearizable.
+  void LinearizableRead(LinearizableReader::Ready ready) { reader_->Read(std::move(ready)); }
+
+  // --- Leases ---
+
+  // `done(status, ttl)`: ttl 0 = the lease is gone (LEASE-007).
+  using RenewDone = absl::AnyInvocable<void(absl::Status, int64_t ttl_seconds)>;
+  void LeaseRenew(int64_t id, RenewDone done);
+  absl::StatusOr<lease::TimeToLive> LeaseTimeToLive(int64_t id) const;
+  std::vector<std::string> LeaseKeys(int64_t id) const;
+  std::vector<int64_t> Leases() const { return lessor_->List(); }
+
+  // --- Maintenance ---
+
+  MemberStatus Status() const;
+  using HashDone = absl::AnyInvocable<void(absl::StatusOr<uint32_t>)>;
+  void Hash(HashDone done);
+  using HashKvDone = absl::AnyInvocable<void(absl::StatusOr<mvcc::HashKvResult>)>;
+  void HashKv(int64_t revision, HashKvDone done);
+
+  // --- Facts ---
+
+  // Appends a reply's header field with the newest visible revision.
+  void AppendHeader(std::string* out) const { AppendHeader(store_->revision(), out); }
+  void AppendHeader(int64_t revision, std::string* out) const {
+    apply::AppendHeader(identity_, revision, applied_term_, out);
+  }
+  const apply::Identity& identity() const { return identity_; }
+  uint64_t applied_term() const { return applied_term_; }
+  uint64_t applied_index() const { return applied_; }
+  bool has_leader() const { return leader_ != raft::kNoNode; }
+  bool is_leader() const { return raft_->node().state() == raft::StateType::kLeader; }
+  const membership::Cluster& cluster() const { return *cluster_; }
+  const apply::AlarmStore& alarms() const { return alarms_; }
+  mvcc::Store& store() { return *store_; }
+  const EtcdServerOptions& options() const { return options_; }
+  bool stopped() const { return stopped_; }
+
+ private:
+  EtcdServer(Parts parts, EtcdServerOptions options);
+
+  absl::Status Restore(Bootstrapped bootstrapped);
+  void MakePolicies(uint64_t snapshot_index);
+
+  // consensus::Application
+  void Apply(absl::Span<const raft::Entry> entries) override;
+  void OnReadStates(absl::Span<const raft::ReadState> states) override;
+  void OnSoftState(const raft::SoftState& state) override;
+  void OnFatal(const absl::Status& status) override;
+
+  void ApplyEntry(const raft::Entry& entry);
+  void ApplyConfChange(const raft::Entry& entry);
+  void PutProgress(uint64_t index, uint64_t term);
+  void FinishApply();
+  void FinishRequest(uint64_t id, apply::ApplyResult result);
+  void MaybeSnapshot();
+
+  void Propose(apply::RequestKind kind, std::string_view body, Done done);
+  // As Propose; first refuses what the quota does not let in (KV-080, KV-081).
+  void ProposeWithinQuota(apply::RequestKind kind, std::string_view body, int64_t cost, Done done);
+  void RaiseNoSpace(absl::AnyInvocable<void()> then);
+
+  void DoRange(const apply::RangeView& range, Done done);
+  absl::StatusOr<std::string> ReadRange(const apply::RangeView& range, uint64_t raft_term) const;
+  bool IsLongRange(const apply::RangeView& range) const;
+  void DoReadOnlyTxn(const etcdserverpb::TxnRequest& request, Done done);
+
+  void Publish();
+  void ProposeClusterVersion();
+  void Housekeeping();
+  void ExpireLeases();
+  absl::Status TimeoutStatus(absl::Duration started) const;
+
+  const Parts parts_;
+  const EtcdServerOptions options_;
+
+  apply::Identity identity_;
+  std::shared_ptr<mvcc::Backend> backend_;
+  std::unique_ptr<lease::Lessor> lessor_;
+  std::unique_ptr<mvcc::Store> store_;
+  std::unique_ptr<membership::Cluster> cluster_;
+  apply::AlarmStore alarms_;
+  std::unique_ptr<apply::Quota> quota_;
+  std::unique_ptr<apply::Applier> applier_;
+  std::unique_ptr<consensus::RaftLoop> raft_;
+  std::unique_ptr<LinearizableReader> reader_;
+  std::unique_ptr<SnapshotPolicy> snapshots_;
+  std::unique_ptr<CompactionRunner> compactions_;
+
+  RequestIdGenerator request_ids_;
+  RequestWaiter waiter_;
+
+  // Progress of apply. applied_ only grows.
+  uint64_t applied_ = 0;
+  uint64_t applied_term_ = 0;
+  raft::ConfState conf_state_;
+  // The batch being applied.
+  std::unique_ptr<mvcc::Batch> batch_;
+  struct Result {
+    uint64_t id;
+    apply::ApplyResult result;
+  };
+  std::vector<Result> results_;
+  bool kick_compaction_ = false;
+
+  raft::NodeId leader_ = raft::kNoNode;
+  absl::Duration leader_elected_at_ = -absl::InfiniteDuration();
+  bool published_ = false;
+  bool publishing_ = false;
+  bool no_space_pending_ = false;
+  absl::AnyInvocable<void()> on_ready_;
+  base::TimerId housekeeping_timer_ = 0;
+  base::TimerId lease_timer_ = 0;
+  bool stopped_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace etcdd::server

@@ -1,0 +1,269 @@
+// The requests of EtcdServer: what goes through raft, and what is read locally.
+
+#include <utility>
+
+#include "proto/rpc.pb.h"
+#include "server/apply/txn.h"
+#include "server/base/api_error.h"
+#include "server/base/coding.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+#include "server/etcd_server.h"
+
+namespace etcdd::server {
+namespace {
+
+using apply::RequestKind;
+using base::ApiError;
+using base::ErrorId;
+
+}  // namespace
+
+// --- Writes --------------------------------------------------------------------------------------
+
+void EtcdServer::Propose(RequestKind kind, std::string_view body, Done done) {
+  if (stopped_) return done(ApiError(ErrorId::kStopped), {});
+  const raft::RawNode& node = raft_->node();
+  if (node.committed() > applied_ + kUnappliedEntriesMax ||
+      waiter_.waiting_bytes() > kWaitingProposalBytesMax) {
+    return done(ApiError(ErrorId::kTooManyRequests), {});
+  }
+  const uint64_t id = request_ids_.Next();
+  base::Bytes data = apply::EncodeInternalRequest(id, kind, body);
+  if (data.size() > options_.request_bytes_max) {  // KV-083
+    return done(ApiError(ErrorId::kRequestTooLarge), {});
+  }
+  const absl::Duration now = parts_.clock->Monotonic();
+  const absl::Duration timeout = options_.RequestTimeout();
+  waiter_.Register(id, now, timeout, data.size(), std::move(done));
+  raft_->Propose(std::move(data), now + timeout);
+}
+
+void EtcdServer::ProposeWithinQuota(RequestKind kind, std::string_view body, int64_t cost,
+                                    Done done) {
+  if (quota_->Available(cost)) return Propose(kind, body, std::move(done));
+  RaiseNoSpace([done = std::move(done)]() mutable { done(ApiError(ErrorId::kNoSpace), {}); });
+}
+
+// One alarm proposal at a time is enough however many requests hit the quota; all of them wait for
+// it only if it is theirs, since the answer is the same.
+void EtcdServer::RaiseNoSpace(absl::AnyInvocable<void()> then) {
+  if (alarms_.Active(apply::kAlarmNoSpace) || no_space_pending_ || stopped_) return then();
+  no_space_pending_ = true;
+  etcdserverpb::AlarmRequest request;
+  request.set_action(etcdserverpb::AlarmRequest::ACTIVATE);
+  request.set_memberid(identity_.member_id);
+  request.set_alarm(etcdserverpb::NOSPACE);
+  Propose(RequestKind::kAlarm, request.SerializeAsString(),
+          [this, then = std::move(then)](absl::Status, std::string) mutable {
+            no_space_pending_ = false;
+            then();
+          });
+}
+
+void EtcdServer::Put(const apply::PutView& put, std::string_view body, Done done) {
+  ProposeWithinQuota(RequestKind::kPut, body, apply::PutCost(put.key.size(), put.value.size()),
+                     std::move(done));
+}
+
+void EtcdServer::DeleteRange(std::string_view body, Done done) {
+  Propose(RequestKind::kDeleteRange, body, std::move(done));
+}
+
+void EtcdServer::Txn(const etcdserverpb::TxnRequest& request, std::string_view body, Done done) {
+  ProposeWithinQuota(RequestKind::kTxn, body, apply::TxnCost(request), std::move(done));
+}
+
+void EtcdServer::Compact(std::string_view body, Done done) {
+  Propose(RequestKind::kCompaction, body, std::move(done));
+}
+
+void EtcdServer::LeaseGrant(int64_t id, int64_t ttl_seconds, Done done) {
+  while (id == 0) {
+    id = static_cast<int64_t>(parts_.random->Next() >> 1);
+    if (lessor_->Exists(id)) id = 0;
+  }
+  std::string body;
+  base::AppendVarintField(1, static_cast<uint64_t>(ttl_seconds), &body);
+  base::AppendVarintField(2, static_cast<uint64_t>(id), &body);
+  ProposeWithinQuota(RequestKind::kLeaseGrant, body, apply::kLeaseGrantCostBytes,
+                     std::move(done));
+}
+
+void EtcdServer::LeaseRevoke(int64_t id, Done done) {
+  std::string body;
+  base::AppendVarintField(1, static_cast<uint64_t>(id), &body);
+  Propose(RequestKind::kLeaseRevoke, body, std::move(done));
+}
+
+void EtcdServer::Alarm(std::string_view body, Done done) {
+  Propose(RequestKind::kAlarm, body, std::move(done));
+}
+
+// --- Reads ---------------------------------------------------------------------------------------
+
+void EtcdServer::Range(const apply::RangeView& range, Done done) {
+  if (stopped_) return done(ApiError(ErrorId::kStopped), {});
+  if (range.serializable) return DoRange(range, std::move(done));
+  reader_->Read([this, range, done = std::move(done)](absl::Status status) mutable {
+    if (!status.ok()) return done(std::move(status), {});
+    DoRange(range, std::move(done));
+  });
+}
+
+// A long range is read elsewhere, so that nobody else waits for it (architecture.md D17).
+bool EtcdServer::IsLongRange(const apply::RangeView& range) const {
+  if (range.range_end.empty()) return false;
+  const bool plain = range.sort_order == 0 && range.min_mod_revision == 0 &&
+                     range.max_mod_revision == 0 && range.min_create_revision == 0 &&
+                     range.max_create_revision == 0;
+  const bool newest = range.revision <= 0 || range.revision == store_->revision();
+  // Counting at the newest revision costs O(log n).
+  if (plain && newest && range.count_only) return false;
+  if (plain && newest && range.limit > 0 && range.limit <= kInlineRangeKeysMax) return false;
+  mvcc::RangeOptions count;
+  count.key = range.key;
+  count.range_end = range.range_end;
+  count.count_only = true;
+  std::string none;
+  auto counted = store_->Range(count, &none);
+  return !counted.ok() || counted->count > kInlineRangeKeysMax || !newest;
+}
+
+absl::StatusOr<std::string> EtcdServer::ReadRange(const apply::RangeView& range,
+                                                  uint64_t raft_term) const {
+  // The header comes first and needs the revision that is read; on the strand it cannot change,
+  // elsewhere it seldom does between two lines.
+  while (true) {
+    const int64_t revision = store_->revision();
+    std::string reply;
+    apply::AppendHeader(identity_, revision, raft_term, &reply);
+    ETCDD_ASSIGN_OR_RETURN(auto result,
+                           store_->Range(apply::ToRangeOptions(range), &reply));
+    if (result.revision != revision) continue;
+    apply::AppendRangeBody("", result, &reply);
+    return reply;
+  }
+}
+
+void EtcdServer::DoRange(const apply::RangeView& range, Done done) {
+  if (parts_.reader == nullptr || !IsLongRange(range)) {
+    auto reply = ReadRange(range, applied_term_);
+    if (!reply.ok()) return done(reply.status(), {});
+    return done(absl::OkStatus(), *std::move(reply));
+  }
+  auto shared = std::make_shared<Done>(std::move(done));
+  parts_.reader->Post([this, range, shared, term = applied_term_] {
+    auto reply = ReadRange(range, term);
+    parts_.strand->Post([shared, reply = std::move(reply)]() mutable {
+      if (!reply.ok()) return (*shared)(reply.status(), {});
+      (*shared)(absl::OkStatus(), *std::move(reply));
+    });
+  });
+}
+
+void EtcdServer::ReadOnlyTxn(const etcdserverpb::TxnRequest& request, bool serializable,
+                             Done done) {
+  if (stopped_) return done(ApiError(ErrorId::kStopped), {});
+  if (serializable) return DoReadOnlyTxn(request, std::move(done));
+  reader_->Read([this, &request, done = std::move(done)](absl::Status status) mutable {
+    if (!status.ok()) return done(std::move(status), {});
+    DoReadOnlyTxn(request, std::move(done));
+  });
+}
+
+void EtcdServer::DoReadOnlyTxn(const etcdserverpb::TxnRequest& request, Done done) {
+  // On the strand no compaction can overtake it.
+  const mvcc::ReadTxn txn = store_->NewReadTxn();
+  std::string body;
+  absl::Status status = apply::RunReadOnlyTxn(request, txn, &body);
+  if (!status.ok()) return done(std::move(status), {});
+  std::string reply;
+  reply.reserve(body.size() + 48);
+  apply::AppendHeader(identity_, txn.revision(), applied_term_, &reply);
+  reply.append(body);
+  done(absl::OkStatus(), std::move(reply));
+}
+
+// --- Leases --------------------------------------------------------------------------------------
+
+void EtcdServer::LeaseRenew(int64_t id, RenewDone done) {
+  if (stopped_) return done(ApiError(ErrorId::kStopped), 0);
+  if (!lessor_->primary()) return done(ApiError(ErrorId::kNoLeader), 0);
+  const lease::Renewal renewal = lessor_->Renew(id);
+  switch (renewal.outcome) {
+    case lease::Renewal::Outcome::kRenewed:
+      return done(absl::OkStatus(), renewal.ttl_seconds);
+    case lease::Renewal::Outcome::kNotFound:
+      return done(absl::OkStatus(), 0);
+    case lease::Renewal::Outcome::kExpired:  // LEASE-011
+      lessor_->OnGone(id, [done = std::move(done)]() mutable { done(absl::OkStatus(), 0); });
+      return;
+    case lease::Renewal::Outcome::kNeedsCheckpoint: {
+      etcdserverpb::LeaseCheckpointRequest request;
+      request.add_checkpoints()->set_id(id);
+      Propose(RequestKind::kLeaseCheckpoint, request.SerializeAsString(),
+              [this, id, done = std::move(done)](absl::Status status, std::string) mutable {
+                if (!status.ok()) return done(std::move(status), 0);
+                done(absl::OkStatus(), lessor_->RenewAfterCheckpoint(id).ttl_seconds);
+              });
+      return;
+    }
+  }
+}
+
+absl::StatusOr<lease::TimeToLive> EtcdServer::LeaseTimeToLive(int64_t id) const {
+  if (stopped_) return ApiError(ErrorId::kStopped);
+  if (!has_leader()) return ApiError(ErrorId::kNoLeader);
+  return lessor_->GetTimeToLive(id);
+}
+
+std::vector<std::string> EtcdServer::LeaseKeys(int64_t id) const {
+  auto keys = lessor_->Keys(id);
+  return keys.ok() ? *std::move(keys) : std::vector<std::string>();
+}
+
+// --- Maintenance ---------------------------------------------------------------------------------
+
+MemberStatus EtcdServer::Status() const {
+  const raft::RawNode& node = raft_->node();
+  MemberStatus status;
+  status.leader = leader_;
+  status.raft_index = node.committed();
+  status.raft_term = node.term();
+  status.applied_index = applied_;
+  status.db_size_bytes = backend_->SizeBytes();
+  status.db_size_in_use_bytes = backend_->SizeInUseBytes();
+  status.db_size_quota_bytes = quota_->limit_bytes();
+  status.is_learner = node.IsLearner();
+  status.storage_version = "3.7.0";
+  if (!has_leader()) {
+    status.errors.emplace_back(base::ApiErrorText(ErrorId::kNoLeader));
+  }
+  for (const apply::Alarm& alarm : alarms_.List(apply::kAlarmNone)) {
+    etcdserverpb::AlarmMember text;
+    text.set_memberid(alarm.member_id);
+    text.set_alarm(static_cast<etcdserverpb::AlarmType>(alarm.type));
+    status.errors.push_back("memberID:" + std::to_string(alarm.member_id) + " alarm:" +
+                            etcdserverpb::AlarmType_Name(text.alarm()));
+  }
+  return status;
+}
+
+void EtcdServer::Hash(HashDone done) {
+  auto shared = std::make_shared<HashDone>(std::move(done));
+  parts_.background->Post([this, shared, backend = backend_] {
+    auto hash = mvcc::HashBackend(*backend->NewView());
+    parts_.strand->Post([shared, hash = std::move(hash)]() mutable { (*shared)(std::move(hash)); });
+  });
+}
+
+void EtcdServer::HashKv(int64_t revision, HashKvDone done) {
+  auto shared = std::make_shared<HashKvDone>(std::move(done));
+  parts_.background->Post([this, revision, shared] {
+    auto hash = store_->HashKv(revision);
+    parts_.strand->Post([shared, hash = std::move(hash)]() mutable { (*shared)(std::move(hash)); });
+  });
+}
+
+}  // namespace etcdd::server

@@ -1,0 +1,118 @@
+#include "server/linearizable_reader.h"
+
+#include <algorithm>
+#include <string>
+
+#include "server/base/api_error.h"
+#include "server/base/coding.h"
+
+namespace etcdd::server {
+
+LinearizableReader::LinearizableReader(base::Strand* strand, const base::Clock* clock,
+                                       absl::Duration timeout, AskReadIndex ask)
+    : strand_(strand), clock_(clock), timeout_(timeout), ask_(std::move(ask)) {}
+
+LinearizableReader::~LinearizableReader() { *alive_ = false; }
+
+void LinearizableReader::Read(Ready ready) {
+  if (next_.size() + round_.size() >= kWaitingReadsMax) {
+    ready(base::ApiError(base::ErrorId::kTooManyRequests));
+    return;
+  }
+  next_.push_back({std::move(ready), clock_->Monotonic() + timeout_});
+  ScheduleRound();
+}
+
+// Posted, so that reads which arrived in the same turn share the round.
+void LinearizableReader::ScheduleRound() {
+  if (round_scheduled_ || !round_.empty() || next_.empty()) return;
+  round_scheduled_ = true;
+  strand_->Post([this, alive = alive_] {
+    if (!*alive) return;
+    round_scheduled_ = false;
+    StartRound();
+  });
+}
+
+void LinearizableReader::StartRound() {
+  if (!round_.empty() || next_.empty()) return;
+  round_.swap(next_);
+  Ask();
+}
+
+// Each asking has its own context: a late answer to an earlier one must not confirm this one.
+void LinearizableReader::Ask() {
+  ++round_id_;
+  asked_at_ = clock_->Monotonic();
+  std::string context;
+  base::AppendBigEndian64(round_id_, &context);
+  ask_(base::Bytes::Copy(context));
+}
+
+void LinearizableReader::OnReadStates(absl::Span<const raft::ReadState> states) {
+  for (const raft::ReadState& state : states) {
+    const std::string_view context = state.context.view();
+    if (context.size() != 8 || base::ReadBigEndian64(context.data()) != round_id_) continue;
+    if (round_.empty()) continue;
+    std::vector<Waiting> reads;
+    reads.swap(round_);
+    if (state.index <= applied_) {
+      Finish(std::move(reads), absl::OkStatus());
+    } else {
+      confirmed_.push_back({state.index, std::move(reads)});
+    }
+  }
+  ScheduleRound();
+}
+
+void LinearizableReader::OnApplied(uint64_t index) {
+  applied_ = std::max(applied_, index);
+  while (!confirmed_.empty() && confirmed_.front().index <= applied_) {
+    std::vector<Waiting> reads = std::move(confirmed_.front().reads);
+    confirmed_.pop_front();
+    Finish(std::move(reads), absl::OkStatus());
+  }
+}
+
+void LinearizableReader::OnLeaderChanged() {
+  if (round_.empty()) return;
+  std::vector<Waiting> reads;
+  reads.swap(round_);
+  Finish(std::move(reads), base::ApiError(base::ErrorId::kLeaderChanged));
+  ScheduleRound();
+}
+
+void LinearizableReader::OnTick() {
+  const absl::Duration now = clock_->Monotonic();
+  FailExpired(&next_, now);
+  FailExpired(&round_, now);
+  for (Confirmed& confirmed : confirmed_) FailExpired(&confirmed.reads, now);
+  if (!round_.empty() && now - asked_at_ >= kReadIndexRetryInterval) Ask();
+  ScheduleRound();
+}
+
+void LinearizableReader::Stop(const absl::Status& status) {
+  Finish(std::exchange(round_, {}), status);
+  Finish(std::exchange(next_, {}), status);
+  while (!confirmed_.empty()) {
+    std::vector<Waiting> reads = std::move(confirmed_.front().reads);
+    confirmed_.pop_front();
+    Finish(std::move(reads), status);
+  }
+}
+
+void LinearizableReader::Finish(std::vector<Waiting> reads, const absl::Status& status) {
+  for (Waiting& waiting : reads) waiting.ready(status);
+}
+
+void LinearizableReader::FailExpired(std::vector<Waiting>* reads, absl::Duration now) {
+  auto expired = std::stable_partition(reads->begin(), reads->end(), [now](const Waiting& waiting) {
+    return waiting.deadline > now;
+  });
+  std::vector<Waiting> late(std::make_move_iterator(expired),
+                            std::make_move_iterator(reads->end()));
+  reads->erase(expired, reads->end());
+  Finish(std::move(late), base::ApiError(base::ErrorId::kTimeout));
+}
+
+}  // namespace etcdd::server

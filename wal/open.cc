@@ -33,6 +33,18 @@ std::string ParentOf(const std::string& dir) {
   return slash == 0 ? "/" : dir.substr(0, slash);
 }
 
+// Creates `dir` and what is missing above it, and makes the names of the latter durable.
+absl::Status CreateDirsDurably(base::FileSystem& fs, const std::string& dir) {
+  std::vector<std::string> to_sync;
+  for (std::string above = ParentOf(dir); !fs.Exists(above) && above != ParentOf(above);) {
+    above = ParentOf(above);
+    to_sync.push_back(above);
+  }
+  ETCDD_RETURN_IF_ERROR(fs.CreateDirs(dir));
+  for (const std::string& path : to_sync) ETCDD_RETURN_IF_ERROR(fs.SyncDir(path));
+  return absl::OkStatus();
+}
+
 void CheckOptions(const Options& options) {
   ETCDD_CHECK(options.clock != nullptr);
   ETCDD_CHECK(options.segment_bytes > 0);
@@ -128,7 +140,7 @@ absl::StatusOr<std::unique_ptr<Wal>> Wal::Create(base::FileSystem& fs, Options o
   ETCDD_RETURN_IF_ERROR(CheckVacant(fs, dir));
   const std::string draft = absl::StrCat(dir, ".tmp");
   ETCDD_RETURN_IF_ERROR(fs.RemoveTree(draft));
-  ETCDD_RETURN_IF_ERROR(fs.CreateDirs(draft));
+  ETCDD_RETURN_IF_ERROR(CreateDirsDurably(fs, draft));
 
   Position position;
   position.segments.emplace_back();
@@ -234,6 +246,7 @@ absl::StatusOr<std::vector<std::string>> PurgeSegments(base::FileSystem& fs,
     ETCDD_LOG(kInfo, "purged", {{"path", path}});
     purged.push_back(name);
   }
+  if (!purged.empty()) ETCDD_RETURN_IF_ERROR(fs.SyncDir(dir));
   return purged;
 }
 

@@ -95,6 +95,8 @@ bool IsVarint(const Field& field, uint64_t max, uint64_t* out) {
   return true;
 }
 
+// raftpb.EntryType has the values 0 to 2.
+constexpr int32_t kEntryTypeMax = 2;
 constexpr uint64_t kAny = std::numeric_limits<uint64_t>::max();
 
 // Takes one field of walpb.Record into `record`.
@@ -117,7 +119,7 @@ bool TakeRecordField(std::string_view* in, Record* record, bool* has_data) {
       *has_data = true;
       return true;
     default:
-      return true;
+      return false;
   }
 }
 
@@ -147,39 +149,40 @@ std::optional<Entry> ParseEntry(std::string_view data) {
     Field field;
     if (!TakeField(&data, &field)) return std::nullopt;
     uint64_t value = 0;
+    bool good = false;
     switch (field.number) {
       case 1:
-        // raftpb.EntryType has the values 0 to 2.
-        if (!IsVarint(field, 2, &value)) return std::nullopt;
+        good = IsVarint(field, kEntryTypeMax, &value);
         entry.type = static_cast<int32_t>(value);
         break;
       case 2:
-        if (!IsVarint(field, kAny, &entry.term)) return std::nullopt;
+        good = IsVarint(field, kAny, &entry.term);
         break;
       case 3:
-        if (!IsVarint(field, kAny, &entry.index)) return std::nullopt;
+        good = IsVarint(field, kAny, &entry.index);
         break;
       case 4:
-        if (field.wire_type != 2) return std::nullopt;
+        good = field.wire_type == 2;
         entry.data = base::Bytes::Copy(field.bytes);
         break;
       default:
         break;
     }
+    if (!good) return std::nullopt;
   }
-  // Index 0 stands before the first entry.
-  return entry.index == 0 ? std::nullopt : std::optional<Entry>(std::move(entry));
+  if (!IsPlausible({entry.type, entry.term, entry.index, entry.data.view()})) return std::nullopt;
+  return entry;
 }
 
 std::optional<HardState> ParseHardState(std::string_view data) {
   HardState state;
+  uint64_t* const numbers[] = {&state.term, &state.vote, &state.commit};
   while (!data.empty()) {
     Field field;
-    if (!TakeField(&data, &field)) return std::nullopt;
-    if (field.number == 1 && !IsVarint(field, kAny, &state.term)) return std::nullopt;
-    if (field.number == 2 && !IsVarint(field, kAny, &state.vote)) return std::nullopt;
-    if (field.number == 3 && !IsVarint(field, kAny, &state.commit)) return std::nullopt;
+    if (!TakeField(&data, &field) || field.number > 3) return std::nullopt;
+    if (!IsVarint(field, kAny, numbers[field.number - 1])) return std::nullopt;
   }
+  if (!IsPlausible(state)) return std::nullopt;
   return state;
 }
 
@@ -187,16 +190,23 @@ std::optional<SnapshotRecord> ParseSnapshot(std::string_view data) {
   SnapshotRecord snapshot;
   while (!data.empty()) {
     Field field;
-    if (!TakeField(&data, &field)) return std::nullopt;
-    if (field.number == 1 && !IsVarint(field, kAny, &snapshot.index)) return std::nullopt;
-    if (field.number == 2 && !IsVarint(field, kAny, &snapshot.term)) return std::nullopt;
+    if (!TakeField(&data, &field) || field.number > 3) return std::nullopt;
     if (field.number == 3) {
       if (field.wire_type != 2) return std::nullopt;
       snapshot.conf_state = std::string(field.bytes);
+    } else if (!IsVarint(field, kAny, field.number == 1 ? &snapshot.index : &snapshot.term)) {
+      return std::nullopt;
     }
   }
   return snapshot;
 }
+
+bool IsPlausible(const EntryView& entry) {
+  return entry.index != 0 && entry.type >= 0 && entry.type <= kEntryTypeMax &&
+         (entry.type == 0 || !entry.data.empty());
+}
+
+bool IsPlausible(const HardState& state) { return state.term != 0 || state.empty(); }
 
 bool StartsWithIntactRecord(std::string_view bytes, uint32_t crc) {
   Record record{};

@@ -46,12 +46,18 @@ struct Frame {
 // Requires: kFrameHeaderBytes readable bytes.
 std::optional<Frame> ParseFrame(const char* in);
 
-// The parsers are strict: malformed protobuf, a wrong wire type or a value out of range gives
-// nullopt. Unknown fields are skipped, absent ones are zero.
+// The parsers are strict: malformed protobuf, an unknown field, a wrong wire type or a value out of
+// range gives nullopt, and so does content that is not plausible. Absent fields are zero. This is
+// what protects the record's type, which no checksum covers.
 std::optional<Record> ParseRecord(std::string_view bytes);
 std::optional<Entry> ParseEntry(std::string_view data);
 std::optional<HardState> ParseHardState(std::string_view data);
 std::optional<SnapshotRecord> ParseSnapshot(std::string_view data);
+
+// Whether raft can have produced this: an entry has an index and a known type, and data unless it is
+// a normal one; a hard state with a vote or a commit has a term.
+bool IsPlausible(const EntryView& entry);
+bool IsPlausible(const HardState& state);
 
 // True when a whole record with the right checksum stands at the front of `bytes`, however long the
 // frame claims it to be. `crc` is the rolling checksum before it.

@@ -34,6 +34,10 @@ class Replayer {
       case RecordType::kState: {
         const std::optional<HardState> state = ParseHardState(record.data);
         if (!state) return DamagedAt(place, "malformed hard state");
+        if (state->term < contents_.hard_state.term ||
+            state->commit < contents_.hard_state.commit) {
+          return DamagedAt(place, "hard state goes back");
+        }
         contents_.hard_state = *state;
         return absl::OkStatus();
       }

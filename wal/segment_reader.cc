@@ -93,12 +93,17 @@ absl::StatusOr<SegmentReader::Outcome> SegmentReader::Next(Record* record) {
   const uint64_t body_bytes = frame->record_bytes + frame->padding_bytes;
   ETCDD_ASSIGN_OR_RETURN(const std::string_view body,
                          View(offset_ + kFrameHeaderBytes, body_bytes));
-  if (body.size() < body_bytes) {
+  if (body.size() < frame->record_bytes) {
     return JudgeUnreadable("record runs beyond the end of the file", body, true);
   }
-  const std::optional<Record> parsed =
-      ParseRecord(body.substr(0, static_cast<size_t>(frame->record_bytes)));
-  if (!parsed) return JudgeUnreadable("malformed record", body, false);
+  if (body.size() < body_bytes) {
+    if (is_last_) return Outcome::kTorn;
+    return Damaged("padding cut short");
+  }
+  // Padding is zero in any case and says nothing about its sector.
+  const std::string_view content = body.substr(0, static_cast<size_t>(frame->record_bytes));
+  const std::optional<Record> parsed = ParseRecord(content);
+  if (!parsed) return JudgeUnreadable("malformed record", content, false);
 
   if (parsed->type == RecordType::kCrc) {
     if (crc_ && *crc_ != parsed->crc) return Damaged("checksum chain broken");
@@ -106,7 +111,7 @@ absl::StatusOr<SegmentReader::Outcome> SegmentReader::Next(Record* record) {
   } else {
     if (!crc_) return Damaged("segment does not begin with a checksum record");
     const uint32_t crc = base::Crc32c(*crc_, parsed->data);
-    if (crc != parsed->crc) return JudgeUnreadable("checksum mismatch", body, false);
+    if (crc != parsed->crc) return JudgeUnreadable("checksum mismatch", content, false);
     crc_ = crc;
   }
   offset_ += kFrameHeaderBytes + body_bytes;

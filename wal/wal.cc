@@ -72,25 +72,34 @@ absl::Status Wal::Poison(absl::Status status) {
   return status;
 }
 
-absl::Status Wal::CheckEntries(absl::Span<const EntryView> entries) const {
-  if (entries.empty()) return absl::OkStatus();
-  if (entries.front().index == 0 || entries.front().index > last_index_ + 1) {
-    return absl::InvalidArgumentError(absl::StrCat(dir_, ": entry ", entries.front().index,
-                                                   " does not follow entry ", last_index_));
+absl::Status Wal::CheckSave(const HardState& state, absl::Span<const EntryView> entries) const {
+  if (!IsPlausible(state)) {
+    return absl::InvalidArgumentError(absl::StrCat(dir_, ": hard state without a term"));
   }
-  for (size_t i = 1; i < entries.size(); ++i) {
-    if (entries[i].index != entries[i - 1].index + 1) {
-      return absl::InvalidArgumentError(absl::StrCat(dir_, ": entry ", entries[i].index,
-                                                     " does not follow entry ",
-                                                     entries[i - 1].index));
+  if (!state.empty() && (state.term < hard_state_.term || state.commit < hard_state_.commit)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        dir_, ": hard state goes back from term ", hard_state_.term, ", commit ",
+        hard_state_.commit, " to term ", state.term, ", commit ", state.commit));
+  }
+  if (entries.empty()) return absl::OkStatus();
+  uint64_t previous = std::min(last_index_, entries.front().index - 1);
+  for (const EntryView& entry : entries) {
+    if (!IsPlausible(entry)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(dir_, ": entry ", entry.index, " of type ", entry.type, " without content"));
     }
+    if (entry.index != previous + 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(dir_, ": entry ", entry.index, " does not follow entry ", previous));
+    }
+    previous = entry.index;
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<bool> Wal::Save(const HardState& hard_state, absl::Span<const EntryView> entries) {
   ETCDD_RETURN_IF_ERROR(failed_);
-  ETCDD_RETURN_IF_ERROR(CheckEntries(entries));
+  ETCDD_RETURN_IF_ERROR(CheckSave(hard_state, entries));
   const bool save_state = !hard_state.empty() && hard_state != hard_state_;
   if (entries.empty() && !save_state) return false;
 

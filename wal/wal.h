@@ -77,6 +77,7 @@ class Wal {
 
   // Makes a new log in `dir` with `metadata` (encoded etcdserverpb.Metadata) and the snapshot mark
   // (0, 0). Atomic: it is made durable as DIR.tmp and then renamed; a leftover DIR.tmp is removed.
+  // Missing directories above `dir` are made durably too; those that exist are taken for durable.
   // AlreadyExists when a log exists. FailedPrecondition when `dir` holds other files.
   static absl::StatusOr<std::unique_ptr<Wal>> Create(base::FileSystem& fs, Options options,
                                                      const std::string& dir,
@@ -102,7 +103,8 @@ class Wal {
   // Returns whether Sync must succeed before the state and entries may be relied upon: true when
   // there are entries or term or vote changed; a commit-only change needs none.
   // Entries may overwrite earlier ones: the log then ends with the last entry given.
-  // InvalidArgument: entries not consecutive, or the first one beyond last_index() + 1.
+  // InvalidArgument: entries not consecutive, or the first one beyond last_index() + 1; an entry of
+  // type 1 or 2 without data; a hard state whose term or commit goes back.
   absl::StatusOr<bool> Save(const HardState& hard_state, absl::Span<const EntryView> entries);
 
   // Makes everything appended durable.
@@ -138,7 +140,7 @@ class Wal {
 
   absl::Status StartBackgroundWork();
   absl::Status StopBackgroundWork();
-  absl::Status CheckEntries(absl::Span<const EntryView> entries) const;
+  absl::Status CheckSave(const HardState& state, absl::Span<const EntryView> entries) const;
   // Appends what the encoder holds to the tail.
   absl::Status WriteEncoded();
   absl::Status SyncFile(base::File& file);

@@ -25,7 +25,8 @@ namespace etcdd::base {
 enum class LogLevel { kDebug, kInfo, kWarn, kError, kPanic, kFatal };
 
 // One field's value. Strings are escaped; lists become arrays of strings.
-using LogValue = std::variant<std::string, int64_t, uint64_t, double, bool, std::vector<std::string>>;
+using LogValue =
+    std::variant<std::string, int64_t, uint64_t, double, bool, std::vector<std::string>>;
 
 struct LogField {
   LogField(std::string_view k, std::string_view v) : key(k), value(std::string(v)) {}

@@ -26,8 +26,8 @@ std::string ReadProc(const std::string& path) {
   return content;
 }
 
-// Field `number` of /proc/self/stat as proc(5) counts them, 0 when unreadable. The second field, the
-// command in parentheses, may hold blanks, so counting starts behind it.
+// Field `number` of /proc/self/stat as proc(5) counts them, 0 when unreadable. The second field,
+// the command in parentheses, may hold blanks, so counting starts behind it.
 double StatField(size_t number) {
   const std::string stat = ReadProc("/proc/self/stat");
   const size_t command_end = stat.rfind(')');

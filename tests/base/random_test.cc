@@ -21,7 +21,7 @@ TEST(Random, SameSeedSameNumbers) {
 }
 
 TEST(Random, SeededNumbersAreFixedForEver) {
-  // The published first outputs of SplitMix64 for seed 1234567: recorded seeds must keep their runs.
+  // The published first outputs of SplitMix64 for seed 1234567. A recorded seed keeps its run.
   const auto random = NewSeededRandom(1234567);
   EXPECT_EQ(random->Next(), 6457827717110365317u);
   EXPECT_EQ(random->Next(), 3203168211198807973u);

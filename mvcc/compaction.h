@@ -24,11 +24,13 @@
 
 #include "absl/status/statusor.h"
 #include "mvcc/backend/backend.h"
-#include "mvcc/revision.h"
+#include "mvcc/hash_kv.h"
+#include "mvcc/key_slot.h"
 
 namespace etcdd::mvcc {
 
 class StoreState;
+struct StoreOptions;
 
 class Compaction {
  public:
@@ -53,8 +55,12 @@ class Compaction {
   friend class Store;
   Compaction(StoreState* state, int64_t revision, int64_t previous_revision, bool keep_hash);
 
-  bool PruneStep();
+  // Prunes the index a little way on; true: there is more.
+  bool PruneSlice();
   absl::StatusOr<bool> RemoveStep(Batch* batch);
+  absl::StatusOr<bool> ScanStep(const Backend& backend, const StoreOptions& options,
+                                Batch* batch);
+  void Remove(Batch* batch);
 
   StoreState* const state_;
   const int64_t revision_;
@@ -63,11 +69,12 @@ class Compaction {
 
   enum class Phase : uint8_t { kPrune, kRemove, kWritten, kFinished };
   Phase phase_ = Phase::kPrune;
-  std::string prune_from_;          // next key to prune
-  std::vector<Revision> garbage_;   // what pruning found; sorted when it is done
-  size_t garbage_next_ = 0;
-  std::string remove_from_;         // next record to look at
-  uint32_t hash_ = 0;
+  std::string prune_from_;            // next key to prune
+  std::vector<KeyRevision> garbage_;  // what pruning found; sorted when it is done
+  size_t garbage_next_ = 0;           // before it: already in a batch
+  bool keep_any_ = false;             // some key has a revision that stays
+  std::string remove_from_;           // next record to look at
+  RevisionHasher hasher_;
   uint64_t removed_ = 0;
 };
 

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "mvcc/backend/backend.h"
@@ -17,27 +16,29 @@ struct HashKvResult {
   uint32_t hash = 0;
   int64_t compact_revision = -1;  // the one the hash was made with
   int64_t hash_revision = 0;
-  int64_t revision = 0;           // of the store, for the header; 0 in stored hashes
+  int64_t revision = 0;  // of the store, for the header; 0 in stored hashes
 };
 
-// The running hash and the rule which records count (MAINT-027).
+// The running hash and the rule which records count (MAINT-027), for a hash revision R and a compact
+// revision C.
 class RevisionHasher {
  public:
-  // `keep`: sorted; the newest revisions of all keys at `revision` as far as they are at or below
-  // `compact_revision`. `keep_any`: false when no key at all is kept at `revision`.
-  RevisionHasher(int64_t revision, int64_t compact_revision, std::vector<Revision> keep,
-                 bool keep_any);
+  RevisionHasher(int64_t revision, int64_t compact_revision);
 
-  // Records in revision order. False: beyond `revision`, stop.
-  bool Add(const DecodedRevision& decoded, std::string_view key, std::string_view value);
+  // `skip` false: no key at all is kept at R, and then superseded records count too. Default true.
+  void set_skip(bool skip) { skip_ = skip; }
+
+  // Records in revision order. `kept`: the record is the newest of its key at R and alive there
+  // (only looked at when main <= C).
+  void Add(const DecodedRevision& decoded, bool kept, std::string_view key,
+           std::string_view value);
+
   uint32_t hash() const { return hash_; }
 
  private:
   const int64_t revision_;
   const int64_t compact_revision_;
-  const std::vector<Revision> keep_;
-  const bool keep_any_;
-  size_t keep_next_ = 0;
+  bool skip_ = true;
   uint32_t hash_;
 };
 

@@ -19,6 +19,7 @@
 namespace etcdd::mvcc {
 
 class StoreState;
+struct IndexChange;
 
 // A KeyState with the bytes it points into.
 struct KeyLookup {
@@ -44,8 +45,8 @@ class ReadTxn {
   // explicit one reads that old state. result.revision is revision().
   absl::StatusOr<RangeResult> Range(const RangeOptions& options, std::string* kvs) const;
 
-  // State of one key. With `want_value` false, value and lease may be left empty, which saves
-  // reading a record that is not in memory.
+  // State of one key. With `want_value` false the value may be left empty, which saves reading a
+  // record that is not in memory.
   absl::StatusOr<KeyLookup> Lookup(std::string_view key, bool want_value) const;
 
   // Calls `visit` for each live pair of the range (KV-012) in key order until it says false.
@@ -56,10 +57,11 @@ class ReadTxn {
  protected:
   friend class Store;
   ReadTxn(StoreState* state, int64_t revision, int64_t compact_revision, int64_t read_at)
-      : state_(state), revision_(revision), compact_revision_(compact_revision),
-        read_at_(read_at) {}
+      : state_(state), base_revision_(revision), revision_(revision),
+        compact_revision_(compact_revision), read_at_(read_at) {}
 
   StoreState* state_;
+  int64_t base_revision_;  // before the transaction
   int64_t revision_;
   int64_t compact_revision_;
   int64_t read_at_;  // revision at which reads without one of their own look
@@ -110,11 +112,13 @@ class WriteTxn : public ReadTxn {
   friend class Store;
   WriteTxn(StoreState* state, int64_t revision, int64_t compact_revision);
 
-  void AddEvent(bool is_delete, base::Bytes kv, base::Bytes prev_kv, Revision prev_revision);
-  absl::StatusOr<base::Bytes> ReadWhole(std::string_view key);
-  void Delete(std::string_view key);
+  Revision NextRevision() const { return {base_revision_ + 1, changes_}; }
+  // Books a change that is in the index already: lease, batch, event.
+  void Record(const IndexChange& change, int64_t lease, int64_t old_lease);
+  // Deletes the keys of these records, all alive.
+  void DeleteKeys(const std::vector<base::Bytes>& records);
 
-  int64_t changes_ = 0;
+  int64_t changes_ = 0;  // also the next sub revision
   std::vector<Event> events_;
   bool ended_ = false;
 };

@@ -1,0 +1,59 @@
+#pragma once
+
+// HTTP/1.1 requests as the front door hands them over: /health, /metrics, /version and the JSON
+// gateway live behind this interface and see no socket.
+//
+// Confined to the connection's loop.
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+
+namespace etcdd::net {
+
+using Http1Headers = std::vector<std::pair<std::string, std::string>>;
+
+struct Http1Request {
+  std::string method;  // "GET"
+  std::string target;  // path and query as sent
+  Http1Headers headers;  // names as sent; compare without case
+  std::string body;      // whole, chunks joined
+  std::string remote;    // address of the client
+
+  // First value of the field (any case), empty if none.
+  std::string_view header(std::string_view name) const;
+};
+
+struct Http1Response {
+  int status = 200;
+  std::string content_type;  // left out when empty
+  Http1Headers headers;      // further fields
+  std::string body;          // Content-Length is added
+};
+
+// One request and the way to answer it: either Respond once, or StartStream, any number of Write
+// and then End. Answers after the client has gone are dropped.
+class Http1Exchange {
+ public:
+  virtual ~Http1Exchange() = default;
+  virtual const Http1Request& request() const = 0;
+  virtual void Respond(Http1Response response) = 0;
+  // Sends status and header of an answer whose body follows in chunks (`body` is ignored).
+  virtual void StartStream(Http1Response head) = 0;
+  // Sends one chunk. False when more than the limit is queued: wait for OnWritable's callback.
+  virtual bool Write(std::string chunk) = 0;
+  virtual void End() = 0;
+  // Runs `callback` each time the queue has drained after Write had said false.
+  virtual void OnWritable(absl::AnyInvocable<void()> callback) = 0;
+  // Runs `callback` once if the client goes away before the answer is complete.
+  virtual void OnCancel(absl::AnyInvocable<void()> callback) = 0;
+};
+
+// Handles one request now or later. Requests of one connection come one at a time.
+using Http1Handler = absl::AnyInvocable<void(std::shared_ptr<Http1Exchange>)>;
+
+}  // namespace etcdd::net

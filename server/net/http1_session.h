@@ -1,0 +1,76 @@
+#pragma once
+
+// The server side of one HTTP/1.1 connection: Boost.Beast parses the requests, answers are written
+// in the order of the requests, one request is handled at a time. Limits: header and body size, and
+// the time a request may take to arrive (slow-loris).
+//
+// Confined to the connection's loop.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/time/time.h"
+#include "boost/beast/http/parser.hpp"
+#include "boost/beast/http/string_body.hpp"
+#include "server/net/http1.h"
+#include "server/net/limits.h"
+#include "server/net/protocol_session.h"
+#include "server/net/timer_queue.h"
+
+namespace etcdd::net {
+
+// Pointers must outlive the sessions.
+struct Http1Options {
+  Http1Handler* handler = nullptr;
+  // Largest request body, bytes.
+  size_t body_bytes_max = 2 << 20;
+  // Time for one request to arrive, and for an idle connection to send the next.
+  absl::Duration request_wait_max = kHttp1RequestWaitMax;
+};
+
+class Http1Session final : public ProtocolSession, private TurnHook {
+ public:
+  // All must outlive the session.
+  Http1Session(const Http1Options* options, SessionHost* host);
+  ~Http1Session() override;
+
+  void Receive(std::string_view bytes) override;
+  void Produce(OutputBuffer* out) override;
+  void SetOutputBlocked(bool) override {}
+  bool wants_input() const override;
+  bool finished() const override { return closing_ && exchange_ == nullptr && output_.empty(); }
+  void OnConnectionLost() override;
+  void Drain() override;
+
+ private:
+  class Exchange;
+  using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
+
+  void OnTurn() override;
+  void NextRequest();
+  // Parses what has arrived; dispatches when a request is complete and none is running.
+  void Advance();
+  void Dispatch();
+  void SendError(int status, std::string_view text);
+  void SendHead(const Http1Response& head, bool chunked);
+  void OnAnswered();
+
+  const Http1Options* const options_;
+  SessionHost* const host_;
+  std::optional<Parser> parser_;
+  std::string input_;   // received, not parsed yet
+  std::string output_;  // to be produced
+  std::shared_ptr<Exchange> exchange_;  // the request being handled; handlers hold it too
+  bool advancing_ = false;
+  bool keep_alive_ = true;   // of the request being handled
+  bool head_only_ = false;   // it was a HEAD request
+  bool http_1_0_ = false;    // its client knows no chunks
+  bool continue_sent_ = false;
+  bool write_refused_ = false;  // Write said false
+  bool closing_ = false;
+  Timer request_timer_;
+};
+
+}  // namespace etcdd::net

@@ -26,7 +26,10 @@ struct Promise {
 // restart in between. Stops at the first error.
 class Life {
  public:
-  Life(FaultFileSystem& fs, const Options& options) : fs_(fs), options_(options) {}
+  // `entry_bytes` is about a sixth of a segment. `strand` may be null; its tasks run in between.
+  Life(FaultFileSystem& fs, const Options& options, size_t entry_bytes,
+       testing::FakeStrand* strand)
+      : fs_(fs), options_(options), entry_bytes_(entry_bytes), strand_(strand) {}
 
   void Run() {
     absl::StatusOr<std::unique_ptr<Wal>> created = Wal::Create(fs_, options_, kDir, kMemberMetadata);
@@ -34,10 +37,10 @@ class Life {
     wal_ = *std::move(created);
     promise_.created = true;
     for (uint64_t index = 1; index <= 6; ++index) {
-      if (!Append({1, 7, index - 1}, {MakeEntry(index, 1, 150)})) return;
+      if (!Append({1, 7, index - 1}, {MakeEntry(index, 1, entry_bytes_)})) return;
     }
     // The new leader of term 2 replaces 6 and goes on.
-    if (!Append({2, 8, 5}, MakeEntries(6, 9, 2, 150))) return;
+    if (!Append({2, 8, 5}, MakeEntries(6, 9, 2, entry_bytes_))) return;
     if (!Append({2, 8, 8}, {})) return;
     if (!wal_->SaveSnapshot({5, 1, "conf"}).ok()) return;
     Synced();
@@ -48,7 +51,7 @@ class Life {
     EXPECT_EQ(opened->contents.entries, promise_.written);
     wal_ = std::move(opened->wal);
     for (uint64_t index = 10; index <= 16; ++index) {
-      if (!Append({2, 8, index - 1}, {MakeEntry(index, 2, 150)})) return;
+      if (!Append({2, 8, index - 1}, {MakeEntry(index, 2, entry_bytes_)})) return;
     }
     finished_ = true;
   }
@@ -67,8 +70,11 @@ class Life {
       log.push_back(entry);
     }
     promise_.written_state = state;
-    if (!wal_->Save(state, Views(entries)).ok() || !wal_->Sync().ok()) return false;
+    if (!wal_->Save(state, Views(entries)).ok()) return false;
+    if (strand_ != nullptr) strand_->RunOne();
+    if (!wal_->Sync().ok()) return false;
     Synced();
+    if (strand_ != nullptr) strand_->RunOne();
     return true;
   }
   void Synced() {
@@ -78,6 +84,8 @@ class Life {
 
   FaultFileSystem& fs_;
   const Options options_;
+  const size_t entry_bytes_;
+  testing::FakeStrand* const strand_;
   std::unique_ptr<Wal> wal_;
   Promise promise_;
   bool finished_ = false;
@@ -86,6 +94,29 @@ class Life {
 class CrashTest : public LogTest {
  protected:
   CrashTest() { segment_bytes_ = 1024; }
+  void TearDown() override { wal_.reset(); }
+
+  Options options() override {
+    Options options = LogTest::options();
+    options.background = strand_.get();
+    options.prewrite_chunk_bytes = 4096;
+    options.prewrite_pause = absl::ZeroDuration();
+    return options;
+  }
+
+  // Makes segments large enough to be pre-written, by a strand that runs between the calls.
+  void UseBackground() {
+    strand_ = std::make_unique<testing::FakeStrand>(&clock_);
+    segment_bytes_ = 32 * 1024;
+    entry_bytes_ = 5 * 1024;
+  }
+
+  Life MakeLife(FaultFileSystem& fs) { return Life(fs, options(), entry_bytes_, strand_.get()); }
+
+  void StartAfresh() {
+    ASSERT_EQ(fs_.RemoveTree("/member"), absl::OkStatus());
+    fs_.SyncAll();
+  }
 
   // Opens after the crash and compares with the promise, then proves that the log goes on.
   void CheckRecovery(const Promise& promise) {
@@ -135,40 +166,43 @@ class CrashTest : public LogTest {
   // Runs a whole life and returns how many changes of the disk it takes.
   uint64_t ChangesOfALife() {
     FaultFileSystem fs;
-    Life life(fs, options());
+    Life life = MakeLife(fs);
     life.Run();
     EXPECT_TRUE(life.finished());
     return fs.changes();
   }
+
+  void PowerLossAfterEveryOperation();
+  void PowerLossWithAnyMixOfSectors(uint64_t seeds);
+
+  size_t entry_bytes_ = 150;
+  std::unique_ptr<testing::FakeStrand> strand_;
 };
 
-TEST_F(CrashTest, PowerLossAfterEveryOperationKeepsWhatWasSynced) {
+void CrashTest::PowerLossAfterEveryOperation() {
   const uint64_t changes = ChangesOfALife();
   ASSERT_GT(changes, 50u);
   for (uint64_t n = 0; n <= changes; ++n) {
     SCOPED_TRACE(n);
-    FaultFileSystem* const disk = &fs_;
-    ASSERT_EQ(disk->RemoveTree("/member"), absl::OkStatus());
-    disk->SyncAll();
-    Life life(*disk, options());
-    disk->PowerOffAfter(n);
+    StartAfresh();
+    Life life = MakeLife(fs_);
+    fs_.PowerOffAfter(n);
     life.Run();
-    disk->Crash();
+    fs_.Crash();
     life.Drop();
     CheckRecovery(life.promise());
     wal_.reset();
   }
 }
 
-TEST_F(CrashTest, PowerLossWithAnyMixOfSectorsKeepsWhatWasSynced) {
+void CrashTest::PowerLossWithAnyMixOfSectors(uint64_t seeds) {
   const uint64_t changes = ChangesOfALife();
-  for (uint64_t seed = 1; seed <= 8; ++seed) {
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
     const std::unique_ptr<base::Random> random = base::NewSeededRandom(seed);
     for (uint64_t n = 0; n <= changes; ++n) {
       SCOPED_TRACE(absl::StrCat("seed ", seed, " operation ", n));
-      ASSERT_EQ(fs_.RemoveTree("/member"), absl::OkStatus());
-      fs_.SyncAll();
-      Life life(fs_, options());
+      StartAfresh();
+      Life life = MakeLife(fs_);
       fs_.PowerOffAfter(n);
       life.Run();
       fs_.CrashAtRandom(*random);
@@ -179,8 +213,26 @@ TEST_F(CrashTest, PowerLossWithAnyMixOfSectorsKeepsWhatWasSynced) {
   }
 }
 
+TEST_F(CrashTest, PowerLossAfterEveryOperationKeepsWhatWasSynced) {
+  PowerLossAfterEveryOperation();
+}
+
+TEST_F(CrashTest, PowerLossAfterEveryOperationKeepsWhatWasSyncedBesidePrewriting) {
+  UseBackground();
+  PowerLossAfterEveryOperation();
+}
+
+TEST_F(CrashTest, PowerLossWithAnyMixOfSectorsKeepsWhatWasSynced) {
+  PowerLossWithAnyMixOfSectors(20);
+}
+
+TEST_F(CrashTest, PowerLossWithAnyMixOfSectorsKeepsWhatWasSyncedBesidePrewriting) {
+  UseBackground();
+  PowerLossWithAnyMixOfSectors(8);
+}
+
 TEST_F(CrashTest, AKilledProcessLosesNothingThatWasWritten) {
-  Life life(fs_, options());
+  Life life = MakeLife(fs_);
   life.Run();
   ASSERT_TRUE(life.finished());
   fs_.KillProcess();
@@ -197,9 +249,8 @@ TEST_P(FaultTest, AfterAFailureTheLogIsPoisonedAndTheDiskRecovers) {
   uint64_t failures = 0;
   for (uint64_t n = 1;; ++n) {
     SCOPED_TRACE(n);
-    ASSERT_EQ(fs_.RemoveTree("/member"), absl::OkStatus());
-    fs_.SyncAll();
-    Life life(fs_, options());
+    StartAfresh();
+    Life life = MakeLife(fs_);
     fs_.Inject({.op = GetParam(), .nth = n, .written_bytes = 100});
     life.Run();
     fs_.ClearFaults();

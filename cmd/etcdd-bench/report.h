@@ -1,7 +1,7 @@
 #pragma once
 
-// The result of one run, its measuring, and its two forms: lines for people, one flat JSON object for
-// scripts.
+// The result of one run, its measuring, and its two forms: lines for people, one flat JSON object
+// for scripts.
 
 #include <sys/types.h>
 

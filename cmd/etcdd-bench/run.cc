@@ -124,8 +124,9 @@ absl::StatusOr<Report> RunWatch(const Options& options) {
       [&] { puts_before = load.puts_completed(); }));
   const uint64_t puts = load.puts_completed() - puts_before;
   load.Stop();
-  ETCDD_RETURN_IF_ERROR(
-      loop.RunUntil([&] { return load.idle(); }, loop.now() + kDrainTimeout_ns));
+  // After an error it is not worth waiting: a lost event would never come.
+  ETCDD_RETURN_IF_ERROR(loop.RunUntil([&] { return load.idle() || meter.errors() > 0; },
+                                      loop.now() + kDrainTimeout_ns));
   if (!load.idle()) meter.RecordError("an event is missing");
   Report report = BeginReport(options, options.op);
   report.Add("streams", options.streams);

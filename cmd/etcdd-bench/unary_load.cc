@@ -1,5 +1,7 @@
 #include "cmd/etcdd-bench/unary_load.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "server/base/check.h"
 #include "server/base/status_macros.h"
@@ -10,21 +12,19 @@ UnaryLoad::UnaryLoad(EventLoop* loop, RequestSource* source, Meter* meter)
     : loop_(loop), source_(source), meter_(meter) {}
 
 absl::Status UnaryLoad::Begin(const Options& options) {
-  std::vector<Connection*> connections;
   for (uint32_t i = 0; i < options.connections; ++i) {
     ETCDD_ASSIGN_OR_RETURN(Connection * connection, loop_->Connect(options.endpoint, this));
-    connections.push_back(connection);
+    connections_.push_back(connection);
   }
+  without_room_.resize(connections_.size());
   slots_.resize(options.outstanding);
   busy_ = slots_.size();
   loop_->UpdateNow();
-  for (uint64_t slot = 0; slot < slots_.size(); ++slot) {
-    Issue(*connections[slot % connections.size()], slot);
-  }
+  for (uint64_t slot = 0; slot < slots_.size(); ++slot) Issue(slot);
   return absl::OkStatus();
 }
 
-void UnaryLoad::Issue(Connection& connection, uint64_t slot_number) {
+void UnaryLoad::Issue(uint64_t slot_number) {
   std::optional<Request> request;
   if (!stopping_) request = source_->Next();
   if (!request.has_value()) {
@@ -35,10 +35,13 @@ void UnaryLoad::Issue(Connection& connection, uint64_t slot_number) {
   slot.start_ns = loop_->now();
   slot.expected = request->expected;
   slot.reply.Reset();
-  if (connection.Start(request->method, request->message, /*last=*/true, slot_number) == 0) {
+  const size_t connection = slot_number % connections_.size();
+  std::deque<uint64_t>& waiting = without_room_[connection];
+  if (!waiting.empty() || connections_[connection]->Start(request->method, request->message,
+                                                          /*last=*/true, slot_number) == 0) {
     slot.waiting.assign(request->message);
     slot.waiting_method = request->method;
-    without_room_[&connection].push_back(slot_number);
+    waiting.push_back(slot_number);
   }
 }
 
@@ -61,11 +64,13 @@ void UnaryLoad::OnEnd(Connection& connection, uint64_t tag, const CallEnd& end) 
     --busy_;
     return;
   }
-  Issue(connection, tag);
+  Issue(tag);
 }
 
 void UnaryLoad::OnRoom(Connection& connection) {
-  std::deque<uint64_t>& waiting = without_room_[&connection];
+  const auto found = std::find(connections_.begin(), connections_.end(), &connection);
+  std::deque<uint64_t>& waiting =
+      without_room_[static_cast<size_t>(found - connections_.begin())];
   while (!waiting.empty()) {
     Slot& slot = slots_[waiting.front()];
     if (connection.Start(slot.waiting_method, slot.waiting, true, waiting.front()) == 0) return;

@@ -11,7 +11,6 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "cmd/etcdd-bench/event_loop.h"
 #include "cmd/etcdd-bench/messages.h"
@@ -66,13 +65,14 @@ class UnaryLoad : public ConnectionListener {
     uint32_t waiting_method = 0;
   };
 
-  void Issue(Connection& connection, uint64_t slot);
+  void Issue(uint64_t slot);
 
   EventLoop* const loop_;
   RequestSource* const source_;
   Meter* const meter_;
   std::vector<Slot> slots_;
-  absl::flat_hash_map<const Connection*, std::deque<uint64_t>> without_room_;
+  std::vector<Connection*> connections_;
+  std::vector<std::deque<uint64_t>> without_room_;  // slots, by connection; first come, first served
   uint64_t busy_ = 0;
   uint64_t completed_ = 0;
   bool stopping_ = false;

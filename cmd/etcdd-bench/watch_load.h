@@ -2,8 +2,8 @@
 
 // Many watchers of one key, and puts to it. Each put is under way until every watcher has received
 // its event, so a closed loop measures what the server can sustain, with a bounded backlog; a paced
-// run puts at a fixed rate instead. The latency recorded is from the sending of a put to the arrival
-// of an event of it, one per watcher and put.
+// run puts at a fixed rate instead. The latency recorded is from the sending of a put to the
+// arrival of an event of it, one per watcher and put.
 //
 // Checked: every watcher sees every version of the key once and in order. The key must not be
 // written by others meanwhile.

@@ -49,8 +49,9 @@ class Peer {
 };
 
 Headers Expected(const std::string& path) {
-  return {{":method", "POST"},         {":scheme", "http"},       {":path", path},
-          {":authority", "host:2379"}, {"te", "trailers"},        {"content-type", "application/grpc"},
+  return {{":method", "POST"},           {":scheme", "http"},
+          {":path", path},               {":authority", "host:2379"},
+          {"te", "trailers"},            {"content-type", "application/grpc"},
           {"user-agent", "etcdd-bench"}};
 }
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# smoke.sh BENCH SERVER: short runs of BENCH (etcdd-bench) against a fresh SERVER (etcd or etcdd), each
-# of which must succeed with a plausible report. Exit code 77 (skipped) when SERVER is absent.
+# smoke.sh BENCH SERVER: short runs of BENCH (etcdd-bench) against a fresh SERVER (etcd, etcdd), all
+# of which must succeed with plausible reports. Exit code 77 (skipped) when SERVER is absent.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,8 +1,8 @@
 #pragma once
 
-// Everything a member is told at its start: a plain struct, filled by cmd/etcdd/flags from flags and
-// variables, or by a test or an embedder directly. Defaults are etcd's. Values are effective ones:
-// "0 means the default" is resolved by whoever fills the struct.
+// Everything a member is told at its start: a plain struct, filled by cmd/etcdd/flags from flags
+// and variables, or by a test or an embedder directly. Defaults are etcd's. Values are effective
+// ones: "0 means the default" is resolved by whoever fills the struct, save for the quota.
 //
 // Not thread-safe; fixed once the member runs.
 

@@ -1,0 +1,95 @@
+// Runs the data-driven files of the raft conformance folder, byte for byte. The folder is
+// $ETCDD_RAFT_CONFORMANCE, or ../shared/raft-conformance beside the source tree; without it the
+// tests are skipped with a message.
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/raft/datadriven.h"
+#include "tests/raft/interaction_env.h"
+#include "tests/raft/math_scripts.h"
+
+namespace etcdd::raft {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path Folder() {
+  const char* configured = std::getenv("ETCDD_RAFT_CONFORMANCE");
+  if (configured != nullptr) return configured;
+  return fs::path(ETCDD_SOURCE_DIR) / ".." / "shared" / "raft-conformance";
+}
+
+struct ScriptFile {
+  std::string path;
+  std::string name;  // for the test's name
+
+  friend std::ostream& operator<<(std::ostream& out, const ScriptFile& file) {
+    return out << file.path;
+  }
+};
+
+std::vector<ScriptFile> Files(const std::string& kind) {
+  std::vector<ScriptFile> files;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(Folder() / kind, error)) {
+    if (entry.path().extension() != ".txt") continue;
+    std::string name = entry.path().stem().string();
+    std::replace_if(name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); },
+                    '_');
+    files.push_back({entry.path().lexically_normal().string(), name});
+  }
+  std::sort(files.begin(), files.end(),
+            [](const ScriptFile& a, const ScriptFile& b) { return a.path < b.path; });
+  return files;
+}
+
+std::string TestName(const testing::TestParamInfo<ScriptFile>& info) { return info.param.name; }
+
+TEST(ConformanceFolder, HoldsScriptsOfEachKind) {
+  if (!fs::exists(Folder())) {
+    GTEST_SKIP() << "no raft conformance files at " << Folder()
+                 << "; set ETCDD_RAFT_CONFORMANCE to run them";
+  }
+  EXPECT_FALSE(Files("interaction").empty() && Files("quorum").empty() &&
+               Files("confchange").empty());
+}
+
+class InteractionScript : public testing::TestWithParam<ScriptFile> {};
+
+TEST_P(InteractionScript, Matches) {
+  InteractionEnv env;
+  EXPECT_EQ(RunScript(GetParam().path, [&env](const ScriptCase& one) { return env.Run(one); }),
+            "");
+}
+
+class QuorumScript : public testing::TestWithParam<ScriptFile> {};
+
+TEST_P(QuorumScript, Matches) {
+  EXPECT_EQ(RunScript(GetParam().path, RunQuorumCase), "");
+}
+
+class ConfChangeScript : public testing::TestWithParam<ScriptFile> {};
+
+TEST_P(ConfChangeScript, Matches) {
+  ConfChangeEnv env;
+  EXPECT_EQ(RunScript(GetParam().path, [&env](const ScriptCase& one) { return env.Run(one); }),
+            "");
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(InteractionScript);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(QuorumScript);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ConfChangeScript);
+INSTANTIATE_TEST_SUITE_P(Files, InteractionScript, testing::ValuesIn(Files("interaction")),
+                         TestName);
+INSTANTIATE_TEST_SUITE_P(Files, QuorumScript, testing::ValuesIn(Files("quorum")), TestName);
+INSTANTIATE_TEST_SUITE_P(Files, ConfChangeScript, testing::ValuesIn(Files("confchange")),
+                         TestName);
+
+}  // namespace
+}  // namespace etcdd::raft

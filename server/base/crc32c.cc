@@ -1,6 +1,7 @@
 #include "server/base/crc32c.h"
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstring>
 
@@ -131,10 +132,8 @@ uint32_t Crc32c(uint32_t seed, std::string_view data) {
 uint32_t Crc32cPortable(uint32_t seed, std::string_view data) {
   uint32_t crc = ~seed;
   while (data.size() >= 8) {
-    uint64_t word = 0;
-    for (size_t i = 0; i < 8; ++i) {
-      word |= static_cast<uint64_t>(static_cast<uint8_t>(data[i])) << (8 * i);
-    }
+    uint64_t word = Load64(data.data());
+    if constexpr (std::endian::native == std::endian::big) word = __builtin_bswap64(word);
     word ^= crc;
     crc = 0;
     for (size_t i = 0; i < 8; ++i) crc ^= kTables[7 - i][(word >> (8 * i)) & 0xff];

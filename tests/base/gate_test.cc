@@ -3,12 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <latch>
 #include <memory>
 #include <optional>
 #include <thread>
 #include <vector>
-
-#include "absl/synchronization/notification.h"
 
 namespace etcdd::base {
 namespace {
@@ -68,7 +67,7 @@ TEST(Gate, DrainsExactlyOnceWhenManyThreadsLeave) {
     Gate gate;
     std::atomic<int> working{0};
     std::atomic<int> drained{0};
-    absl::Notification closed;
+    std::latch closed(1);
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&] {
@@ -83,9 +82,9 @@ TEST(Gate, DrainsExactlyOnceWhenManyThreadsLeave) {
     gate.Close([&] {
       EXPECT_EQ(working.load(), 0);
       drained.fetch_add(1);
-      closed.Notify();
+      closed.count_down();
     });
-    closed.WaitForNotification();
+    closed.wait();
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(drained.load(), 1);
   }

@@ -3,21 +3,20 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <latch>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
-
-#include "absl/synchronization/notification.h"
 
 namespace etcdd::base {
 namespace {
 
 // Returns once everything posted before has run.
 void Drain(Strand& strand) {
-  absl::Notification done;
-  strand.Post([&done] { done.Notify(); });
-  done.WaitForNotification();
+  std::latch done(1);
+  strand.Post([&done] { done.count_down(); });
+  done.wait();
 }
 
 TEST(ThreadStrand, RunsInTheOrderOfPosting) {
@@ -58,44 +57,44 @@ TEST(ThreadStrand, TasksOfManyThreadsNeverOverlap) {
 TEST(ThreadStrand, TimersRunByDueTimeNotByOrderOfPosting) {
   const auto strand = NewThreadStrand("test");
   std::string order;
-  absl::Notification done;
+  std::latch done(1);
   strand->Post([&] {
     strand->PostAfter(absl::Milliseconds(30), [&] {
       order += "c";
-      done.Notify();
+      done.count_down();
     });
     strand->PostAfter(absl::Milliseconds(10), [&order] { order += "a"; });
     strand->PostAfter(absl::Milliseconds(20), [&order] { order += "b"; });
   });
-  done.WaitForNotification();
+  done.wait();
   EXPECT_EQ(order, "abc");
 }
 
 TEST(ThreadStrand, EqualTimersRunInTheOrderOfPosting) {
   const auto strand = NewThreadStrand("test");
   std::string order;
-  absl::Notification done;
+  std::latch done(1);
   for (const char letter : {'a', 'b', 'c'}) {
     strand->PostAfter(absl::ZeroDuration(), [&order, letter] { order.push_back(letter); });
   }
-  strand->PostAfter(absl::Milliseconds(1), [&done] { done.Notify(); });
-  done.WaitForNotification();
+  strand->PostAfter(absl::Milliseconds(1), [&done] { done.count_down(); });
+  done.wait();
   EXPECT_EQ(order, "abc");
 }
 
 TEST(ThreadStrand, TimersDoNotRunEarly) {
   const auto strand = NewThreadStrand("test");
   const auto start = std::chrono::steady_clock::now();
-  absl::Notification done;
-  strand->PostAfter(absl::Milliseconds(15), [&done] { done.Notify(); });
-  done.WaitForNotification();
+  std::latch done(1);
+  strand->PostAfter(absl::Milliseconds(15), [&done] { done.count_down(); });
+  done.wait();
   EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(15));
 }
 
 TEST(ThreadStrand, CancelledTimersDoNotRunEvenWhenDue) {
   const auto strand = NewThreadStrand("test");
   bool ran = false;
-  absl::Notification done;
+  std::latch done(1);
   strand->Post([&] {
     // Due at once, but this task is still running.
     const TimerId id = strand->PostAfter(absl::ZeroDuration(), [&ran] { ran = true; });
@@ -103,9 +102,9 @@ TEST(ThreadStrand, CancelledTimersDoNotRunEvenWhenDue) {
     strand->Cancel(id);
     strand->Cancel(id);
     strand->Cancel(0);
-    strand->PostAfter(absl::Milliseconds(1), [&done] { done.Notify(); });
+    strand->PostAfter(absl::Milliseconds(1), [&done] { done.count_down(); });
   });
-  done.WaitForNotification();
+  done.wait();
   EXPECT_FALSE(ran);
 }
 

@@ -130,7 +130,8 @@ void StoreState::EvictSlice(uint64_t visits, std::vector<Bytes>* freed) {
   if (!valid) valid = index_->Seek({}, &path);
   for (; valid && visits > 0 && resident_bytes_ > options_.resident_bytes_max; --visits) {
     const KeySlot& slot = path.slot();
-    if (!slot.dead() && slot.resident()) {
+    // What is above `visible` is not in the backend yet.
+    if (!slot.dead() && slot.resident() && slot.current().revision.main <= visible_) {
       index_->Update(&path, [&](KeySlot& changed) {
         if (changed.TestAndClearTouched()) return;
         const std::string stub = RecordWithoutValue(changed.record());

@@ -152,12 +152,16 @@ void WriteTxn::Record(const IndexChange& change, int64_t lease, int64_t old_leas
   event.kv = change.record;
   event.key = key;
   if (change.had_pair && change.old_revision.revision.main == revision_) {
-    // WATCH-029: both events of a key changed twice carry the pair of the revision before.
+    // WATCH-029: all events of a key changed twice carry the pair of the revision before, but for
+    // creations.
+    const bool creation = !is_delete && StateOf(record).create_revision == revision_;
     const auto first = std::find_if(events_.begin(), events_.end(),
                                     [key](const Event& e) { return e.key == key; });
     ETCDD_CHECK(first != events_.end());
-    event.prev_kv = first->prev_kv;
-    event.prev_revision = first->prev_revision;
+    if (!creation) {
+      event.prev_kv = first->prev_kv;
+      event.prev_revision = first->prev_revision;
+    }
   } else if (change.had_pair) {
     if (change.old_resident) event.prev_kv = change.old_record;
     event.prev_revision = change.old_revision.revision;

@@ -1,0 +1,122 @@
+#include "server/rpc/dispatch.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "proto/rpc.pb.h"
+#include "proto/v3election.pb.h"
+#include "proto/v3lock.pb.h"
+#include "server/base/api_error.h"
+#include "server/base/check.h"
+#include "server/etcd_server.h"
+
+namespace etcdd::rpc {
+namespace {
+
+absl::Status NotServed(std::string_view method) {
+  return absl::UnimplementedError(absl::StrCat("etcdserver: ", absl::string_view(method.data(),
+                                  method.size()), " is not supported yet by this version of etcdd"));
+}
+
+bool IsUtf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    const size_t size = lead < 0x80 ? 1 : lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3
+                        : lead >> 3 == 30 ? 4 : 0;
+    if (size == 0 || i + size > text.size()) return false;
+    for (size_t k = 1; k < size; ++k) {
+      if ((static_cast<unsigned char>(text[i + k]) >> 6) != 2) return false;
+    }
+    i += size;
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::Status MalformedRequest() {
+  return absl::InternalError("grpc: error unmarshalling request: cannot parse invalid wire-format "
+                             "data");
+}
+
+ServiceDispatcher::ServiceDispatcher(server::EtcdServer* server) : server_(server) {
+  for (const auto* file :
+       {etcdserverpb::PutRequest::descriptor()->file(), v3lockpb::LockRequest::descriptor()->file(),
+        v3electionpb::CampaignRequest::descriptor()->file()}) {
+    for (int i = 0; i < file->service_count(); ++i) {
+      const auto* service = file->service(i);
+      services_.insert(service->full_name());
+      for (int k = 0; k < service->method_count(); ++k) {
+        const auto* method = service->method(k);
+        const std::string path = absl::StrCat("/", service->full_name(), "/", method->name());
+        Method entry;
+        entry.is_stream = method->client_streaming() || method->server_streaming();
+        entry.unary = [](std::shared_ptr<Call> call) {
+          call->Finish(NotServed(call->method()), {});
+        };
+        entry.stream = [](std::shared_ptr<Stream> stream) {
+          stream->SetEvents({});
+          stream->Finish(NotServed(stream->method()));
+        };
+        methods_.emplace(path, std::move(entry));
+      }
+    }
+  }
+}
+
+void ServiceDispatcher::Handle(std::string_view method, UnaryHandler handler) {
+  auto found = methods_.find(method);
+  ETCDD_CHECK(found != methods_.end() && !found->second.is_stream);
+  found->second.unary = std::move(handler);
+}
+
+void ServiceDispatcher::Handle(std::string_view method, StreamHandler handler) {
+  auto found = methods_.find(method);
+  ETCDD_CHECK(found != methods_.end() && found->second.is_stream);
+  found->second.stream = std::move(handler);
+}
+
+Dispatcher::MethodKind ServiceDispatcher::Classify(std::string_view method) const {
+  auto found = methods_.find(method);
+  if (found != methods_.end()) {
+    return found->second.is_stream ? MethodKind::kStream : MethodKind::kUnary;
+  }
+  const size_t slash = method.rfind('/');
+  if (slash == std::string_view::npos || slash == 0 || method[0] != '/') {
+    return MethodKind::kUnknownService;
+  }
+  const std::string_view service = method.substr(1, slash - 1);
+  return services_.find(service) != services_.end() ? MethodKind::kUnknownMethod
+                                                    : MethodKind::kUnknownService;
+}
+
+void ServiceDispatcher::Dispatch(std::shared_ptr<Call> call) {
+  const absl::Status admitted = Admit(*call);
+  if (!admitted.ok()) return call->Finish(admitted, {});
+  const auto& handler = methods_.find(call->method())->second.unary;
+  handler(std::move(call));
+}
+
+void ServiceDispatcher::Dispatch(std::shared_ptr<Stream> stream) {
+  const absl::Status admitted = Admit(*stream);
+  if (!admitted.ok()) {
+    stream->SetEvents({});
+    return stream->Finish(admitted);
+  }
+  const auto& handler = methods_.find(stream->method())->second.stream;
+  handler(std::move(stream));
+}
+
+absl::Status ServiceDispatcher::Admit(const CallContext& context) const {
+  if (server_->stopped()) return base::ApiError(base::ErrorId::kStopped);
+  if (auto version = context.metadata("client-api-version"); version && !IsUtf8(*version)) {
+    return base::ApiError(base::ErrorId::kInvalidClientAPIVersion);
+  }
+  if (auto leader = context.metadata("hasleader");
+      leader && *leader == "true" && !server_->has_leader()) {
+    return base::ApiError(base::ErrorId::kNoLeader);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace etcdd::rpc

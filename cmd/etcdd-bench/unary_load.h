@@ -72,7 +72,7 @@ class UnaryLoad : public ConnectionListener {
   Meter* const meter_;
   std::vector<Slot> slots_;
   std::vector<Connection*> connections_;
-  std::vector<std::deque<uint64_t>> without_room_;  // slots, by connection; first come, first served
+  std::vector<std::deque<uint64_t>> without_room_;  // slots by connection, first come first
   uint64_t busy_ = 0;
   uint64_t completed_ = 0;
   bool stopping_ = false;

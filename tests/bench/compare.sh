@@ -52,6 +52,11 @@ singles=$work/singles.tsv  # row, system, value
 touch "$rates" "$singles"
 failures=0
 
+load_average=$(cut -d' ' -f1 /proc/loadavg)
+if awk -v load="$load_average" 'BEGIN { exit !(load > 0.5) }'; then
+  echo "compare.sh: the machine is busy (load average $load_average); expect noise" >&2
+fi
+
 say() { echo "$(date +%T) $*" >&2; }
 
 # start SYSTEM DATA: a server of that system; "etcd" or "etcdd".
@@ -161,7 +166,9 @@ large() {
   local compact_pid=$!
   bench --op put --keys "$SIZE" --seconds 120 --warmup 0 --stop-with-pid "$compact_pid"
   wait "$compact_pid" || failures=$((failures + 1))
-  single "compaction under puts, 8 / 64, s" "$(seconds "$(field elapsed_ms "$(cat "$work/compact.json")")")"
+  local compaction
+  compaction=$(cat "$work/compact.json")
+  single "compaction under puts, 8 / 64, s" "$(seconds "$(field elapsed_ms "$compaction")")"
   single "put p99 during compaction, us" "$(field p99_us "$report")"
   single "put p99 during compaction / idle" \
     "$(awk -v a="$(field p99_us "$report")" -v b="$idle_p99" 'BEGIN { printf "%.2f", a / b }')"
@@ -198,10 +205,13 @@ if [[ " $SECTIONS " == *" large "* ]]; then
   done
 fi
 
+cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
 "$here/tables.sh" "$rates" "$singles" <<INFO
-Machine: $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), kernel $(uname -r), $file_system; $(date -u +%F).
-First server: $("$ETCD" --version 2>&1 | head -1). Second: $("$ETCDD" --version 2>&1 | head -1).
-Medians of $ROUNDS interleaved rounds of $SECONDS_PER_ROW s ($LARGE_ROUNDS for the large section); $KEYS keys of 16 bytes with values of 256 bytes; large section $SIZE keys.
+Machine: $(nproc) cores, $cpu, kernel $(uname -r), $file_system; $(date -u +%F);
+load average when the run began: $load_average.
+etcd: $("$ETCD" --version 2>&1 | head -1). etcdd: $("$ETCDD" --version 2>&1 | head -1).
+Medians of $ROUNDS interleaved rounds of $SECONDS_PER_ROW s ($LARGE_ROUNDS for the large section);
+$KEYS keys of 16 bytes with values of 256 bytes; large section $SIZE keys.
 INFO
 if [ "$failures" -gt 0 ]; then
   say "$failures runs had errors"

@@ -1,7 +1,7 @@
 #!/bin/bash
-# tables.sh RATES SINGLES <INFO: turns the measurements of compare.sh into Markdown on stdout. INFO is
-# text that goes in front. A ratio is etcdd : etcd for rates and etcd : etcdd for costs, so that above 1
-# is in etcdd's favour.
+# tables.sh RATES SINGLES <INFO: turns the measurements of compare.sh into Markdown on stdout. INFO
+# is text that goes in front. A ratio is etcdd : etcd for rates and etcd : etcdd for costs, so that
+# above 1 is in etcdd's favour.
 set -euo pipefail
 
 cat

@@ -19,6 +19,11 @@ absl::Status Invalid(const char* what, std::string_view text) {
   return absl::InvalidArgumentError(absl::StrCat(what, ": ", std::string(text)));
 }
 
+// What Go's parser of URLs says, through which etcd's users know these mistakes.
+absl::Status Unparsable(std::string_view text, const std::string& why) {
+  return absl::InvalidArgumentError(absl::StrCat("parse \"", std::string(text), "\": ", why));
+}
+
 // Splits "host:port" and "[v6]:port".
 bool SplitHostPort(std::string_view address, std::string* host, std::string_view* port) {
   const size_t colon = address.rfind(':');
@@ -62,6 +67,11 @@ absl::StatusOr<Url> ParseUrl(std::string_view text) {
     url.scheme = absl::AsciiStrToLower(std::string(text.substr(0, separator)));
   }
   if (url.scheme != "http" && url.scheme != "https" && !url.IsUnix()) {
+    const std::string_view first = text.substr(0, text.find('/'));
+    if (!first.empty() && !absl::ascii_isalpha(static_cast<unsigned char>(first.front())) &&
+        first.find(':') != std::string_view::npos) {
+      return Unparsable(text, "first path segment in URL cannot contain colon");
+    }
     return Invalid("URL scheme must be http, https, unix, or unixs", text);
   }
   url.address = std::string(text.substr(separator + 3));
@@ -74,8 +84,11 @@ absl::StatusOr<Url> ParseUrl(std::string_view text) {
   }
   std::string_view port;
   if (url.address.find_first_of("?#@ ") != std::string::npos ||
-      !SplitHostPort(url.address, &url.host, &port) || !ParsePort(port, &url.port)) {
+      !SplitHostPort(url.address, &url.host, &port) || port.empty()) {
     return Invalid(kNoAddress, text);
+  }
+  if (!ParsePort(port, &url.port)) {
+    return Unparsable(text, absl::StrCat("invalid port \":", std::string(port), "\" after host"));
   }
   return url;
 }

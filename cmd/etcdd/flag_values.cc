@@ -192,8 +192,14 @@ absl::Status CheckText(const FlagRow& row, std::string_view text) {
       return ParseBool(text).status();
     case FlagType::kUint:
       return ParseUint(text).status();
-    case FlagType::kUint32:
-      return ParseUint(text, UINT32_MAX).status();
+    case FlagType::kUint32: {
+      // etcd's own type of flag passes the longer text of Go's number parser on.
+      const absl::Status status = ParseUint(text, UINT32_MAX).status();
+      if (status.ok()) return status;
+      return absl::InvalidArgumentError(
+          absl::StrCat("strconv.ParseUint: parsing \"", std::string(text), "\": ",
+                       absl::IsOutOfRange(status) ? status.message() : "invalid syntax"));
+    }
     case FlagType::kInt:
       return ParseInt(text).status();
     case FlagType::kDuration:

@@ -45,7 +45,11 @@ const std::vector<Refusal>& Refusals() {
       {{"--election-timeout=99999999999999999999"}, {}, 2,
        "invalid value \"99999999999999999999\" for flag -election-timeout: value out of range"},
       {{"--max-concurrent-streams=4294967296"}, {}, 2,
-       "invalid value \"4294967296\" for flag -max-concurrent-streams: value out of range"},
+       "invalid value \"4294967296\" for flag -max-concurrent-streams: strconv.ParseUint: parsing "
+       "\"4294967296\": value out of range"},
+      {{"--max-concurrent-streams=x"}, {}, 2,
+       "invalid value \"x\" for flag -max-concurrent-streams: strconv.ParseUint: parsing \"x\": "
+       "invalid syntax"},
       {{"--quota-backend-bytes=1.5"}, {}, 2,
        "invalid value \"1.5\" for flag -quota-backend-bytes: parse error"},
       {{"--grpc-keepalive-timeout=5"}, {}, 2,
@@ -56,8 +60,14 @@ const std::vector<Refusal>& Refusals() {
       {{"--v2-deprecation=x"}, {}, 2,
        "invalid value \"x\" for flag -v2-deprecation: invalid value"},
       {{"--listen-client-urls=127.0.0.1:2379"}, {}, 2,
-       "invalid value \"127.0.0.1:2379\" for flag -listen-client-urls: URL scheme must be http, "
-       "https, unix, or unixs: 127.0.0.1:2379"},
+       "invalid value \"127.0.0.1:2379\" for flag -listen-client-urls: parse "
+       "\"127.0.0.1:2379\": first path segment in URL cannot contain colon"},
+      {{"--listen-client-urls=localhost:2379"}, {}, 2,
+       "invalid value \"localhost:2379\" for flag -listen-client-urls: URL scheme must be http, "
+       "https, unix, or unixs: localhost:2379"},
+      {{"--listen-client-urls=http://127.0.0.1:x"}, {}, 2,
+       "invalid value \"http://127.0.0.1:x\" for flag -listen-client-urls: parse "
+       "\"http://127.0.0.1:x\": invalid port \":x\" after host"},
       {{"--listen-client-urls=ftp://127.0.0.1:2379"}, {}, 2,
        "invalid value \"ftp://127.0.0.1:2379\" for flag -listen-client-urls: URL scheme must be "
        "http, https, unix, or unixs: ftp://127.0.0.1:2379"},

@@ -1,6 +1,8 @@
 #include "server/base/log.h"
 
+#include <spdlog/common.h>
 #include <spdlog/logger.h>
+#include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include <array>
@@ -17,6 +19,7 @@ namespace etcdd::base {
 namespace {
 
 std::atomic<LogLevel> level_min{LogLevel::kInfo};
+std::atomic<LogFormat> format_now{LogFormat::kJson};
 
 std::string_view LevelText(LogLevel level) {
   switch (level) {
@@ -100,8 +103,10 @@ void AppendDouble(double value, std::string* out) {
   out->append(buffer.data(), end.ptr);
 }
 
+// `comma` is what stands between elements.
 struct AppendValue {
   std::string* out;
+  std::string_view comma;
   void operator()(const std::string& value) const { AppendString(value, out); }
   void operator()(int64_t value) const { absl::StrAppend(out, value); }
   void operator()(uint64_t value) const { absl::StrAppend(out, value); }
@@ -110,12 +115,19 @@ struct AppendValue {
   void operator()(const std::vector<std::string>& values) const {
     out->push_back('[');
     for (size_t i = 0; i < values.size(); ++i) {
-      if (i > 0) out->push_back(',');
+      if (i > 0) out->append(comma);
       AppendString(values[i], out);
     }
     out->push_back(']');
   }
 };
+
+void AppendField(const LogField& field, std::string_view comma, std::string_view colon,
+                 std::string* out) {
+  AppendString(field.key, out);
+  out->append(colon);
+  std::visit(AppendValue{out, comma}, field.value);
+}
 
 void AppendTime(absl::Time time, std::string* out) {
   std::string text = absl::FormatTime("%Y-%m-%dT%H:%M:%E6S%z", time, absl::LocalTimeZone());
@@ -138,20 +150,14 @@ spdlog::logger& Sink() {
     auto* made = new spdlog::logger("etcdd", std::make_shared<spdlog::sinks::stderr_sink_mt>());
     made->set_pattern("%v");
     made->set_level(spdlog::level::trace);
+    made->flush_on(spdlog::level::trace);
     return made;
   }();
   return *logger;
 }
 
-}  // namespace
-
-void SetLogLevel(LogLevel level) { level_min.store(level, std::memory_order_relaxed); }
-
-bool LogEnabled(LogLevel level) { return level >= level_min.load(std::memory_order_relaxed); }
-
-void Log(LogLevel level, std::string_view logger, const char* file, int line, std::string_view msg,
-         std::initializer_list<LogField> fields) {
-  if (!LogEnabled(level)) return;
+std::string JsonLine(LogLevel level, std::string_view logger, std::string_view caller,
+                     std::string_view msg, std::initializer_list<LogField> fields) {
   std::string text = "{\"level\":\"";
   text.append(LevelText(level));
   text.append("\",\"ts\":\"");
@@ -162,18 +168,81 @@ void Log(LogLevel level, std::string_view logger, const char* file, int line, st
     AppendString(logger, &text);
   }
   text.append(",\"caller\":");
-  std::string caller(ShortPath(file));
-  absl::StrAppend(&caller, ":", line);
   AppendString(caller, &text);
   text.append(",\"msg\":");
   AppendString(msg, &text);
   for (const LogField& field : fields) {
     text.push_back(',');
-    AppendString(field.key, &text);
-    text.push_back(':');
-    std::visit(AppendValue{&text}, field.value);
+    AppendField(field, ",", ":", &text);
   }
   text.push_back('}');
+  return text;
+}
+
+std::string ConsoleLine(LogLevel level, std::string_view logger, std::string_view caller,
+                        std::string_view msg, std::initializer_list<LogField> fields) {
+  std::string text;
+  AppendTime(absl::Now(), &text);
+  const std::string_view parts[] = {LevelText(level), logger, caller, msg};
+  for (const std::string_view part : parts) {
+    if (part.empty()) continue;
+    text.push_back('\t');
+    text.append(part);
+  }
+  std::string_view separator = "\t{";
+  for (const LogField& field : fields) {
+    text.append(separator);
+    AppendField(field, ", ", ": ", &text);
+    separator = ", ";
+  }
+  if (fields.size() > 0) text.push_back('}');
+  return text;
+}
+
+}  // namespace
+
+void SetLogLevel(LogLevel level) { level_min.store(level, std::memory_order_relaxed); }
+
+bool LogEnabled(LogLevel level) { return level >= level_min.load(std::memory_order_relaxed); }
+
+void SetLogFormat(LogFormat format) { format_now.store(format, std::memory_order_relaxed); }
+
+absl::Status SetLogOutputs(const std::vector<std::string>& outputs) {
+  if (outputs.empty()) return absl::InvalidArgumentError("no log output given");
+  std::vector<spdlog::sink_ptr> sinks;
+  bool silent = false;
+  for (const std::string& output : outputs) {
+    if (output == "default" && outputs.size() > 1) {
+      return absl::InvalidArgumentError("log output \"default\" cannot be combined with others");
+    }
+    if (output == "/dev/null") {
+      silent = true;
+    } else if (output == "default" || output == "stderr" || output == "systemd/journal") {
+      sinks.push_back(std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    } else if (output == "stdout") {
+      sinks.push_back(std::make_shared<spdlog::sinks::stdout_sink_mt>());
+    } else {
+      try {  // the library's exceptions end here
+        sinks.push_back(std::make_shared<spdlog::sinks::basic_file_sink_mt>(output));
+      } catch (const spdlog::spdlog_ex& error) {
+        return absl::InvalidArgumentError(error.what());
+      }
+    }
+  }
+  if (silent) sinks.clear();
+  for (const spdlog::sink_ptr& sink : sinks) sink->set_pattern("%v");
+  Sink().sinks() = std::move(sinks);
+  return absl::OkStatus();
+}
+
+void Log(LogLevel level, std::string_view logger, const char* file, int line, std::string_view msg,
+         std::initializer_list<LogField> fields) {
+  if (!LogEnabled(level)) return;
+  std::string caller(ShortPath(file));
+  absl::StrAppend(&caller, ":", line);
+  const std::string text = format_now.load(std::memory_order_relaxed) == LogFormat::kJson
+                               ? JsonLine(level, logger, caller, msg, fields)
+                               : ConsoleLine(level, logger, caller, msg, fields);
   Sink().log(spdlog::level::info, spdlog::string_view_t(text.data(), text.size()));
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 
-// Structured log lines in etcd's JSON form on stderr (facts: key order level, ts, logger, caller,
-// msg, then the fields in call order). Lifecycle events use etcd's own message texts, since people
-// and tools wait for them.
+// Structured log lines in etcd's JSON form, on stderr unless told otherwise (key order: level, ts,
+// logger, caller, msg, then the fields in call order). Lifecycle events use etcd's own message
+// texts, since people and tools wait for them.
 //
 //   ETCDD_LOG(kInfo, "ready to serve client requests");
 //   ETCDD_LOG(kWarn, "slow fdatasync", {{"took", base::LogDuration(took)}, {"bytes", size}});
@@ -50,6 +50,18 @@ struct LogField {
 // Lines below this level are dropped. Default kInfo.
 void SetLogLevel(LogLevel level);
 bool LogEnabled(LogLevel level);
+
+enum class LogFormat {
+  kJson,
+  kConsole,  // the same values separated by tabs, the fields as one JSON object at the end
+};
+
+// These two are called at the start, before other threads write lines.
+void SetLogFormat(LogFormat format);
+// etcd's --log-outputs: "default" (alone) or "stderr", "stdout", file paths (appended to, created
+// when absent). "systemd/journal" is stderr, which systemd reads too. A "/dev/null" among them
+// silences everything. On an error the outputs stay as they were.
+absl::Status SetLogOutputs(const std::vector<std::string>& outputs);
 
 // Writes one line. `logger` is empty or etcd's sub-logger name ("raft").
 void Log(LogLevel level, std::string_view logger, const char* file, int line, std::string_view msg,

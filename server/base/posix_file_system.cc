@@ -30,6 +30,7 @@ absl::Status SystemError(int error, const char* act, const std::string& path) {
   absl::StatusCode code = absl::StatusCode::kInternal;
   switch (error) {
     case ENOENT:
+    case ENOTDIR:
       code = absl::StatusCode::kNotFound;
       break;
     case EACCES:

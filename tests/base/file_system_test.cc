@@ -196,7 +196,9 @@ TYPED_TEST(FileSystemTest, DirectoriesAreMadeAndListed) {
   EXPECT_THAT(*this->fs().List(this->Path("member")), ElementsAre("a", "b", "snap", "wal"));
   EXPECT_THAT(*this->fs().List(this->Path("member/wal")), IsEmpty());
   EXPECT_TRUE(absl::IsNotFound(this->fs().List(this->Path("none")).status()));
-  EXPECT_FALSE(this->fs().List(this->Path("member/a")).ok());
+  EXPECT_TRUE(absl::IsNotFound(this->fs().List(this->Path("member/a")).status())) << "a file";
+  EXPECT_TRUE(absl::IsNotFound(
+      this->fs().Open(this->Path("member/a/b"), OpenMode::kCreate).status()));
   EXPECT_FALSE(this->fs().CreateDirs(this->Path("member/a")).ok()) << "a file is in the way";
   EXPECT_FALSE(this->fs().CreateDirs(this->Path("member/a/b")).ok());
   EXPECT_FALSE(this->fs().Open(this->Path("member"), OpenMode::kCreate).ok());

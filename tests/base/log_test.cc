@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "absl/strings/str_split.h"
+#include "server/base/file_system.h"
+#include "tests/support/temp_dir.h"
 
 namespace etcdd::base {
 namespace {
@@ -129,6 +131,56 @@ TEST_F(LogTest, LinesBelowTheLevelAreDropped) {
   EXPECT_THAT(lines, HasSubstr("\"level\":\"error\""));
   EXPECT_THAT(lines, ::testing::Not(HasSubstr("dropped")));
   EXPECT_THAT(lines, ::testing::Not(HasSubstr("stacktrace")));
+}
+
+TEST_F(LogTest, ConsoleFormatHasTheSameValuesBetweenTabs) {
+  SetLogFormat(LogFormat::kConsole);
+  Log(LogLevel::kWarn, "", "wal/wal.cc", 7, "slow fdatasync",
+      {{"took", "1.5s"}, {"bytes", 3}, {"list", std::vector<std::string>{"a", "b"}}});
+  Log(LogLevel::kInfo, "raft", "raft/raft.cc", 8, "no fields");
+  SetLogFormat(LogFormat::kJson);
+  const std::vector<std::string> lines = absl::StrSplit(Take(), '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_THAT(lines[0], ContainsRegex("^[0-9]{4}-[^\t]*\twarn\twal/wal.cc:7\tslow fdatasync\t"
+                                      "\\{\"took\": \"1.5s\", \"bytes\": 3, "
+                                      "\"list\": \\[\"a\", \"b\"\\]\\}$"));
+  EXPECT_THAT(lines[1], EndsWith("\tinfo\traft\traft/raft.cc:8\tno fields"));
+}
+
+TEST_F(LogTest, OutputsMayBeFilesAndAreAppendedTo) {
+  const etcdd::testing::TempDir directory;
+  const std::string path = directory.Path("etcdd.log");
+  const auto fs = NewPosixFileSystem();
+  for (const char* text : {"first", "second"}) {
+    ASSERT_TRUE(SetLogOutputs({path, "stderr"}).ok());
+    ETCDD_LOG(kInfo, text);
+    ASSERT_TRUE(SetLogOutputs({"default"}).ok());
+    ETCDD_LOG(kInfo, "not in the file");
+  }
+  const std::string content = *ReadFile(*fs, path);
+  EXPECT_THAT(content, ContainsRegex("\"msg\":\"first\"\\}\n.*\"msg\":\"second\"\\}\n$"));
+  EXPECT_THAT(content, ::testing::Not(HasSubstr("not in the file")));
+  EXPECT_THAT(Take(), HasSubstr("\"msg\":\"second\""));
+}
+
+TEST_F(LogTest, DevNullAmongTheOutputsSilencesAll) {
+  ASSERT_TRUE(SetLogOutputs({"stderr", "/dev/null"}).ok());
+  ETCDD_LOG(kError, "unheard");
+  ASSERT_TRUE(SetLogOutputs({"default"}).ok());
+  ETCDD_LOG(kInfo, "heard");
+  const std::string lines = Take();
+  EXPECT_THAT(lines, HasSubstr("heard"));
+  EXPECT_THAT(lines, ::testing::Not(HasSubstr("unheard")));
+}
+
+TEST_F(LogTest, RefusedOutputsChangeNothing) {
+  const etcdd::testing::TempDir directory;
+  EXPECT_TRUE(absl::IsInvalidArgument(SetLogOutputs({})));
+  EXPECT_TRUE(absl::IsInvalidArgument(SetLogOutputs({"default", "stdout"})));
+  // A directory cannot be written to.
+  EXPECT_TRUE(absl::IsInvalidArgument(SetLogOutputs({"/dev/null", directory.path()})));
+  ETCDD_LOG(kInfo, "still here");
+  EXPECT_THAT(Take(), HasSubstr("still here"));
 }
 
 TEST_F(LogTest, TimeShowsTheLocalZone) {

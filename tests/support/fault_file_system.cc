@@ -329,7 +329,7 @@ absl::StatusOr<std::vector<std::string>> FaultFileSystem::List(const std::string
   const NodePointer node = Find(path);
   if (node == nullptr) return Absent("open", path);
   if (!node->is_directory) {
-    return Fail(absl::StatusCode::kInternal, "open", path, "Not a directory");
+    return Fail(absl::StatusCode::kNotFound, "open", path, "Not a directory");
   }
   std::vector<std::string> names;
   for (const auto& [name, child] : node->entries) names.push_back(name);
@@ -347,7 +347,7 @@ absl::Status FaultFileSystem::SyncDir(const std::string& path) {
   const NodePointer node = Find(path);
   if (node == nullptr) return Absent("open", path);
   if (!node->is_directory) {
-    return Fail(absl::StatusCode::kInternal, "open", path, "Not a directory");
+    return Fail(absl::StatusCode::kNotFound, "open", path, "Not a directory");
   }
   node->Persist(node->pending.size());
   Changed();

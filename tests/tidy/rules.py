@@ -30,7 +30,7 @@ BANNED = [
      "ETCDD_LOG"),
     (r"\busing\s+namespace\b", [], "names with their namespace, or an alias in a .cc file"),
     (_FREE + r"(?:abort|terminate)\s*\(", ["server/base/check.cc"], "ETCDD_CHECK"),
-    (_FREE + r"(?:exit|_exit|quick_exit)\s*\(", _OUTSIDE + ["server/daemon/"],
+    (_FREE + r"(?:exit|_exit|quick_exit)\s*\(", _OUTSIDE + ["server/daemon*"],
      "a Status; only the daemon and cmd/ end the process"),
     (_FREE + r"(?:fopen|open|openat|creat|opendir)\s*\(", ["server/base/", "cmd/", "tests/"],
      "base::FileSystem"),

@@ -275,6 +275,19 @@ TEST_F(WatchHubTest, CompactionDuringTheReadEndsTheWatch) {  // WATCH-019
   EXPECT_EQ(client->waiting(), 0u);
 }
 
+TEST_F(WatchHubTest, CompactionDoesNotTouchSyncedWatches) {
+  auto client = NewClient();
+  Watch(*client, WatchKey("a"));
+  Watch(*client, WatchKey("a", 5));
+  for (int i = 2; i <= 4; ++i) Put("b", "x");
+  Compact(4);
+  RunAll();
+  EXPECT_EQ(client->waiting(), 0u);
+  Put("a", "1");
+  EXPECT_THAT(EventsOf(client->Read()), ElementsAre("PUT a=1@5"));
+  EXPECT_THAT(EventsOf(client->Read()), ElementsAre("PUT a=1@5"));
+}
+
 TEST_F(WatchHubTest, TransactionIsOneResponse) {  // WATCH-026
   auto live = NewClient();
   Watch(*live, WatchRange("a", "c"));

@@ -1,0 +1,48 @@
+#pragma once
+
+// A real etcd server on loopback, for tests that exchange files with it.
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/synchronization/notification.h"
+
+namespace etcdd::wal {
+
+class EtcdProcess {
+ public:
+  // True when the etcd and etcdctl programs can be run.
+  static bool Installed();
+
+  // `data_dir` is made by etcd; the same object may Start again on it, with the same ports.
+  explicit EtcdProcess(std::string data_dir);
+  // Kills a server that still runs.
+  ~EtcdProcess();
+
+  // Runs the server and waits until it serves; the error carries its log.
+  absl::Status Start(const std::vector<std::string>& more_flags = {});
+  // Ends it in good order and waits.
+  void Stop();
+  // As a crash would.
+  void Kill();
+
+  // Runs etcdctl with `arguments` (shell words); returns what it printed.
+  std::string Ctl(const std::string& arguments) const;
+
+  const std::string& peer_url() const { return peer_url_; }
+
+ private:
+  void End(int signal);
+
+  const std::string data_dir_;
+  const std::string client_url_;
+  const std::string peer_url_;
+  int pid_ = -1;
+  struct Output;
+  std::unique_ptr<Output> output_;  // of the running server
+  std::thread reader_;
+};
+
+}  // namespace etcdd::wal

@@ -33,7 +33,7 @@ void AddLoadFlags(CLI::App* app, Options* options) {
 void AddOpFlags(CLI::App* app, Options* options) {
   app->add_option("--op", options->op, "what to do")
       ->check(CLI::IsMember({"put", "range", "range1000", "txn", "watch", "lease-grant",
-                             "lease-keepalive", "mixed"}))
+                             "lease-keepalive", "mixed", "echo"}))
       ->capture_default_str();
   app->add_option("--seconds", options->seconds, "measured time")->capture_default_str();
   app->add_option("--warmup", options->warmup_s, "seconds before it")->capture_default_str();

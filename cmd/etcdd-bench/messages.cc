@@ -85,7 +85,7 @@ std::vector<std::string> MethodPaths() {
   return {"/etcdserverpb.KV/Range",         "/etcdserverpb.KV/Put",
           "/etcdserverpb.KV/Txn",           "/etcdserverpb.KV/Compact",
           "/etcdserverpb.Watch/Watch",      "/etcdserverpb.Lease/LeaseGrant",
-          "/etcdserverpb.Lease/LeaseKeepAlive"};
+          "/etcdserverpb.Lease/LeaseKeepAlive", "/test.Echo/Unary"};
 }
 
 void WriteKey(uint64_t index, size_t key_bytes, char* out) {

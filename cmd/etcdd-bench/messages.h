@@ -25,6 +25,7 @@ enum Method : uint32_t {
   kMethodWatch,
   kMethodLeaseGrant,
   kMethodLeaseKeepAlive,
+  kMethodEcho,  // of tests/net/echo_server
 };
 std::vector<std::string> MethodPaths();
 

@@ -45,6 +45,7 @@ class OpSource : public RequestSource {
 
   OpSource(const Options& options, const Mix& mix, uint64_t range_keys)
       : mix_(mix),
+        put_method_(options.op == "echo" ? kMethodEcho : kMethodPut),
         keys_(options.keys),
         range_keys_(range_keys),
         random_(options.seed),
@@ -70,7 +71,7 @@ class OpSource : public RequestSource {
                      {Expectation::kRangeReply, 1}};
     }
     if (chosen(mix_.put)) {
-      return Request{kMethodPut, put_.Fill(RandomKey(), random_.Next()),
+      return Request{put_method_, put_.Fill(RandomKey(), random_.Next()),
                      {Expectation::kPutReply, 0}};
     }
     if (chosen(mix_.txn)) {
@@ -89,6 +90,7 @@ class OpSource : public RequestSource {
   uint64_t RandomKey() { return random_.Uniform(keys_); }
 
   const Mix mix_;
+  const Method put_method_;
   const uint64_t keys_;
   const uint64_t range_keys_;
   FastRandom random_;
@@ -130,7 +132,7 @@ class FillSource : public RequestSource {
 absl::StatusOr<std::unique_ptr<RequestSource>> NewOpSource(const Options& options) {
   OpSource::Mix mix;
   uint64_t range_keys = 1;
-  if (options.op == "put") {
+  if (options.op == "put" || options.op == "echo") {
     mix.put = 100;
   } else if (options.op == "range") {
     (options.serializable ? mix.serializable_get : mix.get) = 100;

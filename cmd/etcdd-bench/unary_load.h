@@ -33,8 +33,8 @@ class RequestSource {
   virtual std::optional<Request> Next() = 0;
 };
 
-// put, range, range1000, txn, lease-grant and mixed, with keys uniformly drawn from options.keys
-// by options.seed. Error for another op or a key space too small for it.
+// put, range, range1000, txn, lease-grant, mixed and echo, with keys uniformly drawn from
+// options.keys by options.seed. Error for another op or a key space too small for it.
 absl::StatusOr<std::unique_ptr<RequestSource>> NewOpSource(const Options& options);
 // Puts every key once, in number order or shuffled.
 std::unique_ptr<RequestSource> NewFillSource(const Options& options);

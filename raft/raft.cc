@@ -100,7 +100,8 @@ void Raft::Tick() {
 void Raft::Send(Message message) {
   if (message.from == kNoNode) message.from = config_.id;
   if (CarriesOwnTerm(message.type)) {
-    ETCDD_CHECK_MSG(message.term != 0, "term should be set");
+    // Only a node that never saw a term refuses a pre-vote at term 0.
+    ETCDD_CHECK_MSG(message.term != 0 || message.reject, "term should be set");
   } else {
     ETCDD_CHECK_MSG(message.term == 0, "term should not be set");
     // Forwarded requests are the business of whoever leads, in whatever term (R36).
@@ -165,10 +166,19 @@ absl::Status Raft::CheckIncoming(const Message& m) const {
     return StepLocalMessageError();
   }
   if (IsFromLeader(m.type) || IsVoteRequest(m.type) || m.type == MessageType::kTimeoutNow) {
-    if (m.from == kNoNode || m.from == config_.id) return malformed("impossible sender");
+    if (!IsMemberId(m.from) || m.from == config_.id) return malformed("impossible sender");
     if (m.term == 0) return malformed("no term");
   }
   switch (m.type) {
+    case MessageType::kAppResp:
+    case MessageType::kHeartbeatResp:
+    case MessageType::kVoteResp:
+      if (m.term == 0) return malformed("no term");
+      break;
+    case MessageType::kPreVoteResp:
+      // A node that never saw a term can refuse, but not grant.
+      if (m.term == 0 && !m.reject) return malformed("no term");
+      break;
     case MessageType::kApp:
       return CheckAppend(m);
     case MessageType::kSnap:

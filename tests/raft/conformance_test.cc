@@ -64,22 +64,25 @@ class InteractionScript : public testing::TestWithParam<ScriptFile> {};
 
 TEST_P(InteractionScript, Matches) {
   InteractionEnv env;
-  EXPECT_EQ(RunScript(GetParam().path, [&env](const ScriptCase& one) { return env.Run(one); }),
-            "");
+  const std::string difference =
+      RunScript(GetParam().path, [&env](const ScriptCase& one) { return env.Run(one); });
+  EXPECT_TRUE(difference.empty()) << difference;
 }
 
 class QuorumScript : public testing::TestWithParam<ScriptFile> {};
 
 TEST_P(QuorumScript, Matches) {
-  EXPECT_EQ(RunScript(GetParam().path, RunQuorumCase), "");
+  const std::string difference = RunScript(GetParam().path, RunQuorumCase);
+  EXPECT_TRUE(difference.empty()) << difference;
 }
 
 class ConfChangeScript : public testing::TestWithParam<ScriptFile> {};
 
 TEST_P(ConfChangeScript, Matches) {
   ConfChangeEnv env;
-  EXPECT_EQ(RunScript(GetParam().path, [&env](const ScriptCase& one) { return env.Run(one); }),
-            "");
+  const std::string difference =
+      RunScript(GetParam().path, [&env](const ScriptCase& one) { return env.Run(one); });
+  EXPECT_TRUE(difference.empty()) << difference;
 }
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(InteractionScript);

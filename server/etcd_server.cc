@@ -83,6 +83,7 @@ absl::Status EtcdServer::Restore(Bootstrapped bootstrapped) {
   }
   ETCDD_ASSIGN_OR_RETURN(store_, mvcc::Store::Open(backend_, lessor_.get(), options_.store));
   ETCDD_LOG(kInfo, "kvstore restored", {{"current-rev", store_->revision()}});
+  MakeWatchHub();
   quota_ = std::make_unique<apply::Quota>(*backend_, options_.quota_bytes);
   applier_ = std::make_unique<apply::Applier>(
       apply::ApplierParts{store_.get(), lessor_.get(), &alarms_, cluster_.get(), quota_.get(),
@@ -113,6 +114,30 @@ absl::Status EtcdServer::Restore(Bootstrapped bootstrapped) {
       std::move(bootstrapped.storage), std::move(bootstrapped.wal));
   MakePolicies(bootstrapped.snapshot_index);
   return absl::OkStatus();
+}
+
+void EtcdServer::MakeWatchHub() {
+  mvcc::BackendHistorySources sources;
+  sources.backend = [store = store_.get()] { return store->backend(); };
+  sources.compact_revision = [store = store_.get()] { return store->compact_revision(); };
+  sources.pair_at = [store = store_.get()](std::string_view key, int64_t revision) {
+    return store->GetAt(key, revision);
+  };
+  history_ = std::make_unique<mvcc::BackendHistory>(std::move(sources));
+  mvcc::WatchWorld world;
+  world.apply = parts_.strand;
+  world.worker = parts_.reader;
+  world.random = parts_.random;
+  world.history = history_.get();
+  world.header = [this](int64_t revision) {
+    return apply::EncodeHeader(identity_, revision, applied_term_);
+  };
+  world.on_failure = [this](absl::Status status) { OnFatal(status); };
+  mvcc::WatchHubOptions options;
+  options.fragment_bytes = options_.request_bytes_max + (512u << 10);
+  options.progress_interval = options_.watch_progress_interval;
+  watch_hub_ = std::make_unique<mvcc::WatchHub>(std::move(world), options, store_->revision());
+  store_->SetObserver(watch_hub_.get());
 }
 
 void EtcdServer::MakePolicies(uint64_t snapshot_index) {

@@ -26,7 +26,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "mvcc/backend/backend.h"
+#include "mvcc/backend_history.h"
 #include "mvcc/store.h"
+#include "mvcc/watch_hub.h"
 #include "server/apply/alarm_store.h"
 #include "server/apply/applier.h"
 #include "server/apply/quota.h"
@@ -73,6 +75,7 @@ struct EtcdServerOptions {
   int txn_ops_max = 128;
   absl::Duration compaction_pause_max = absl::Milliseconds(10);
   mvcc::StoreOptions store;
+  absl::Duration watch_progress_interval = absl::Minutes(10);
   bool lease_checkpoint = false;
   bool lease_checkpoint_persist = false;
 
@@ -175,6 +178,7 @@ class EtcdServer final : private consensus::Application {
   const membership::Cluster& cluster() const { return *cluster_; }
   const apply::AlarmStore& alarms() const { return alarms_; }
   mvcc::Store& store() { return *store_; }
+  mvcc::WatchHub& watch_hub() { return *watch_hub_; }
   const EtcdServerOptions& options() const { return options_; }
   bool stopped() const { return stopped_; }
 
@@ -182,6 +186,7 @@ class EtcdServer final : private consensus::Application {
   EtcdServer(Parts parts, EtcdServerOptions options);
 
   absl::Status Restore(Bootstrapped bootstrapped);
+  void MakeWatchHub();
   void MakePolicies(uint64_t snapshot_index);
 
   // consensus::Application
@@ -220,6 +225,8 @@ class EtcdServer final : private consensus::Application {
   std::shared_ptr<mvcc::Backend> backend_;
   std::unique_ptr<lease::Lessor> lessor_;
   std::unique_ptr<mvcc::Store> store_;
+  std::unique_ptr<mvcc::BackendHistory> history_;
+  std::unique_ptr<mvcc::WatchHub> watch_hub_;
   std::unique_ptr<membership::Cluster> cluster_;
   apply::AlarmStore alarms_;
   std::unique_ptr<apply::Quota> quota_;

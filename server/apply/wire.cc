@@ -217,6 +217,12 @@ void AppendHeader(const Identity& identity, int64_t revision, uint64_t raft_term
   out->append(buffer, static_cast<size_t>(end - buffer));
 }
 
+std::string EncodeHeader(const Identity& identity, int64_t revision, uint64_t raft_term) {
+  std::string header;
+  AppendHeader(identity, revision, raft_term, &header);
+  return header.substr(2);  // one byte of tag, one of length
+}
+
 void AppendRevisionHeader(int64_t revision, std::string* out) {
   char buffer[16];
   char* end = WriteVarintField(3, static_cast<uint64_t>(revision), buffer + 2);

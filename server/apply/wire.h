@@ -92,6 +92,8 @@ struct Identity {
 // Appends field 1 (header) of a response: ResponseHeader with all four fields (KV-006).
 void AppendHeader(const Identity& identity, int64_t revision, uint64_t raft_term,
                   std::string* out);
+// The same ResponseHeader as a message of its own, without tag and length.
+std::string EncodeHeader(const Identity& identity, int64_t revision, uint64_t raft_term);
 // Appends field 1 with only a revision: the header of a sub-response inside a Txn (KV-009).
 void AppendRevisionHeader(int64_t revision, std::string* out);
 

@@ -4,9 +4,8 @@
 // request, calls the server and translates the answer; it decides nothing.
 //
 // All are confined to the server strand. Each Register... adds the handlers to `dispatcher`; the
-// server (and the hub) must outlive it.
+// server must outlive it.
 
-#include "mvcc/watch_hub.h"
 #include "server/etcd_server.h"
 #include "server/rpc/dispatch.h"
 
@@ -15,7 +14,7 @@ namespace etcdd::rpc {
 // Range, RangeStream, Put, DeleteRange, Txn, Compact.
 void RegisterKv(server::EtcdServer* server, base::Strand* strand, ServiceDispatcher* dispatcher);
 // Watch.
-void RegisterWatch(server::EtcdServer* server, mvcc::WatchHub* hub, ServiceDispatcher* dispatcher);
+void RegisterWatch(server::EtcdServer* server, ServiceDispatcher* dispatcher);
 // LeaseGrant, LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive, LeaseLeases.
 void RegisterLease(server::EtcdServer* server, ServiceDispatcher* dispatcher);
 // Status, Alarm, Hash, HashKV, Defragment, Snapshot, MoveLeader.

@@ -73,9 +73,9 @@ class WatchSession final : public mvcc::WatchSink,
 
 }  // namespace
 
-void RegisterWatch(server::EtcdServer*, mvcc::WatchHub* hub, ServiceDispatcher* dispatcher) {
+void RegisterWatch(server::EtcdServer* server, ServiceDispatcher* dispatcher) {
   dispatcher->Handle("/etcdserverpb.Watch/Watch",
-                     StreamHandler([hub](std::shared_ptr<Stream> stream) {
+                     StreamHandler([hub = &server->watch_hub()](std::shared_ptr<Stream> stream) {
                        std::make_shared<WatchSession>(hub, std::move(stream))->Start();
                      }));
 }

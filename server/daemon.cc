@@ -1,0 +1,360 @@
+#include "server/daemon.h"
+
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "mvcc/backend/rocks_backend.h"
+#include "server/base/clock.h"
+#include "server/base/file_system.h"
+#include "server/base/log.h"
+#include "server/base/random.h"
+#include "server/base/status_macros.h"
+#include "server/base/strand.h"
+#include "server/bootstrap.h"
+#include "server/data_dir.h"
+#include "server/etcd_server.h"
+#include "server/net/event_loop.h"
+#include "server/net/front_door.h"
+#include "server/net/health_service.h"
+#include "server/rpc/dispatch.h"
+#include "server/rpc/services.h"
+#include "server/version.h"
+
+namespace etcdd::server {
+namespace {
+
+// A data directory or backend that another process holds is tried again this often; the operator
+// hears of it after the first second.
+constexpr absl::Duration kLockRetryInterval = absl::Milliseconds(200);
+constexpr absl::Duration kLockWarningAfter = absl::Seconds(1);
+// Allowance above max-request-bytes for what gRPC takes in (KV-084).
+constexpr uint64_t kReceiveAllowanceBytes = 512 << 10;
+
+sigset_t StopSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
+}
+
+// Waits, but ends early when the process is asked to stop. True: asked to stop.
+bool WaitForStop(absl::Duration at_most) {
+  const sigset_t set = StopSignals();
+  const timespec timeout = absl::ToTimespec(at_most);
+  return sigtimedwait(&set, nullptr, &timeout) > 0;
+}
+
+// Turns SIGINT and SIGTERM into a call on the loop.
+class SignalWatcher final : private net::IoHandler {
+ public:
+  SignalWatcher(net::EventLoop* loop, absl::AnyInvocable<void()> on_signal)
+      : loop_(loop), on_signal_(std::move(on_signal)) {
+    const sigset_t set = StopSignals();
+    fd_ = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    loop_->Watch(fd_, this);
+  }
+  ~SignalWatcher() {
+    loop_->Unwatch(fd_, this);
+    close(fd_);
+  }
+
+ private:
+  void OnReady(uint32_t) override {
+    signalfd_siginfo info;
+    while (read(fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+      ETCDD_LOG(kInfo, "received signal; shutting down",
+                {{"signal", info.ssi_signo == SIGINT ? "interrupt" : "terminated"}});
+      on_signal_();
+    }
+  }
+
+  net::EventLoop* const loop_;
+  absl::AnyInvocable<void()> on_signal_;
+  int fd_ = -1;
+};
+
+class Daemon {
+ public:
+  explicit Daemon(const Config& config)
+      : config_(config), dir_(config.data_dir, config.wal_dir) {}
+
+  int Run() {
+    const absl::Status opened = Open();
+    if (!opened.ok()) {
+      if (stop_asked_) return 0;
+      ETCDD_LOG(kFatal, "discovery failed", {base::LogField(opened)});
+      return 1;
+    }
+    Serve();
+    Close();
+    return failed_ ? 1 : 0;
+  }
+
+ private:
+  absl::Status Open() {
+    LogConfiguration();
+    ETCDD_RETURN_IF_ERROR(OpenDataDir());
+    ETCDD_RETURN_IF_ERROR(OpenListeners());
+    ETCDD_RETURN_IF_ERROR(OpenBackend());
+    return OpenServer();
+  }
+
+  void LogConfiguration() const {
+    ETCDD_LOG(kInfo, "starting an etcd server",
+              {{"etcd-version", kEtcdVersion},
+               {"etcdd-version", kEtcddVersion},
+               {"name", config_.name},
+               {"data-dir", config_.data_dir},
+               {"wal-dir", config_.wal_dir},
+               {"member-dir", dir_.MemberDir()},
+               {"force-new-cluster", config_.force_new_cluster},
+               {"heartbeat-interval",
+                base::LogDuration(absl::Milliseconds(config_.heartbeat_interval_ms))},
+               {"election-timeout",
+                base::LogDuration(absl::Milliseconds(config_.election_timeout_ms))},
+               {"snapshot-count", config_.snapshot_count_entries},
+               {"max-wals", config_.wal_files_max},
+               {"max-snapshots", config_.snapshot_files_max},
+               {"snapshot-catchup-entries", config_.snapshot_catchup_entries},
+               {"initial-advertise-peer-urls", UrlTexts(config_.initial_advertise_peer_urls)},
+               {"listen-peer-urls", UrlTexts(config_.listen_peer_urls)},
+               {"advertise-client-urls", UrlTexts(config_.advertise_client_urls)},
+               {"listen-client-urls", UrlTexts(config_.listen_client_urls)},
+               {"listen-metrics-urls", UrlTexts(config_.listen_metrics_urls)},
+               {"initial-cluster-state", config_.initial_cluster_state},
+               {"initial-cluster-token", config_.initial_cluster_token},
+               {"quota-backend-bytes", config_.quota_backend_bytes},
+               {"max-request-bytes", config_.request_bytes_max},
+               {"pre-vote", config_.pre_vote}});
+  }
+
+  absl::Status OpenDataDir() {
+    ETCDD_ASSIGN_OR_RETURN(const DataDirFindings findings, InspectDataDir(*fs_, dir_));
+    for (const std::string& name : findings.unknown_names) {
+      ETCDD_LOG(kWarn, "found invalid file under data directory",
+                {{"filename", name}, {"data-dir", dir_.root()}});
+    }
+    ETCDD_RETURN_IF_ERROR(CheckUsable(findings, dir_));
+    ETCDD_LOG(kInfo,
+              findings.kind == DataDirKind::kEmpty ? "Initialize and start etcd server"
+                                                   : "server has already been initialized",
+              {{"data-dir", dir_.root()},
+               {"dir-type", findings.kind == DataDirKind::kEmpty ? "empty" : "member"}});
+    if (!wal::Wal::Exists(*fs_, dir_.WalDir())) {
+      ETCDD_RETURN_IF_ERROR(CheckInitialCluster(config_));
+    }
+    ETCDD_RETURN_IF_ERROR(InitDataDir(*fs_, dir_));
+    ETCDD_RETURN_IF_ERROR(fs_->CheckWritable(dir_.MemberDir()));
+    ETCDD_RETURN_IF_ERROR(fs_->CheckWritable(dir_.SnapDir()));
+    const absl::Duration begin = clock_->Monotonic();
+    bool warned = false;
+    while (true) {
+      ETCDD_ASSIGN_OR_RETURN(lock_, TryLockDataDir(*fs_, dir_));
+      if (lock_ != nullptr) return absl::OkStatus();
+      const absl::Duration waited = clock_->Monotonic() - begin;
+      if (!warned && waited >= kLockWarningAfter) {
+        warned = true;
+        ETCDD_LOG(kWarn, "db file is flocked by another process, or taking too long",
+                  {{"path", dir_.LockFile()}, {"took", base::LogDuration(waited)}});
+      }
+      if (WaitForStop(kLockRetryInterval)) {
+        stop_asked_ = true;
+        return absl::CancelledError("stopped while waiting for the data directory");
+      }
+    }
+  }
+
+  absl::Status OpenListeners() {
+    ETCDD_LOG(kInfo, "configuring client listeners",
+              {{"listen-client-urls", UrlTexts(config_.listen_client_urls)}});
+    net::FrontDoorOptions options;
+    options.http2.dispatcher = &late_dispatcher_;
+    options.http2.message_bytes_max = config_.request_bytes_max + kReceiveAllowanceBytes;
+    options.http2.streams_max = config_.concurrent_streams_max;
+    options.http2.ping_interval_min = config_.grpc_keepalive_min_time;
+    options.http2.keepalive_interval = config_.grpc_keepalive_interval;
+    options.http2.keepalive_timeout = config_.grpc_keepalive_timeout;
+    door_.emplace(&loop_, options);
+    for (const Url& url : config_.listen_client_urls) {
+      ETCDD_RETURN_IF_ERROR(door_->Listen(url.ToString()));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status OpenBackend() {
+    backend_existed_ = fs_->Exists(dir_.BackendDir());
+    const absl::Duration begin = clock_->Monotonic();
+    ETCDD_ASSIGN_OR_RETURN(backend_, mvcc::OpenRocksBackend(dir_.BackendDir(), {}));
+    ETCDD_LOG(kInfo, "opened backend db",
+              {{"path", dir_.BackendDir()},
+               {"took", base::LogDuration(clock_->Monotonic() - begin)}});
+    return absl::OkStatus();
+  }
+
+  absl::Status OpenServer() {
+    BootstrapOptions bootstrap;
+    bootstrap.name = config_.name;
+    bootstrap.wal_dir = dir_.WalDir();
+    bootstrap.peer_urls = UrlTexts(config_.initial_advertise_peer_urls);
+    bootstrap.cluster_token = config_.initial_cluster_token;
+    bootstrap.backend_existed = backend_existed_;
+    bootstrap.backend_path = dir_.BackendDir();
+    bootstrap.wal.clock = clock_.get();
+    bootstrap.wal.background = wal_background_.get();
+    bootstrap.wal.unsafe_no_fsync = config_.unsafe_no_fsync;
+    ETCDD_ASSIGN_OR_RETURN(Bootstrapped bootstrapped, Bootstrap(*fs_, bootstrap, *backend_));
+    ETCDD_LOG(kInfo, bootstrapped.restarted ? "restarting local member" : "starting local member",
+              {{"cluster-id", base::LogId(bootstrapped.cluster_id)},
+               {"local-member-id", base::LogId(bootstrapped.member_id)},
+               {"commit-index", bootstrapped.storage->hard_state().commit}});
+
+    EtcdServer::Parts parts;
+    parts.strand = &loop_;
+    parts.wal_strand = wal_strand_.get();
+    parts.background = background_.get();
+    parts.reader = reader_.get();
+    parts.clock = clock_.get();
+    parts.random = random_.get();
+    parts.backend = backend_;
+    parts.save_snapshot = [](const SnapshotPoint&) { return absl::OkStatus(); };
+    parts.purge_files = [this] { PurgeFiles(); };
+    parts.on_fatal = [this](const absl::Status&) {
+      failed_ = true;
+      loop_.Stop();
+    };
+    ETCDD_ASSIGN_OR_RETURN(server_, EtcdServer::Create(std::move(parts), ServerOptions(),
+                                                       std::move(bootstrapped)));
+    dispatcher_ = std::make_unique<rpc::ServiceDispatcher>(server_.get());
+    rpc::RegisterKv(server_.get(), &loop_, dispatcher_.get());
+    rpc::RegisterWatch(server_.get(), dispatcher_.get());
+    rpc::RegisterLease(server_.get(), dispatcher_.get());
+    rpc::RegisterMaintenance(server_.get(), dispatcher_.get());
+    rpc::RegisterCluster(server_.get(), dispatcher_.get());
+    health_ = std::make_unique<net::HealthService>(dispatcher_.get());
+    late_dispatcher_.Set(health_.get());
+    return absl::OkStatus();
+  }
+
+  EtcdServerOptions ServerOptions() const {
+    EtcdServerOptions options;
+    options.name = config_.name;
+    options.client_urls = UrlTexts(config_.advertise_client_urls);
+    options.tick_interval = absl::Milliseconds(config_.heartbeat_interval_ms);
+    options.election_ticks = config_.ElectionTicks();
+    options.pre_vote = config_.pre_vote;
+    options.snapshot_count = config_.snapshot_count_entries;
+    options.snapshot_catchup_entries = config_.snapshot_catchup_entries;
+    options.quota_bytes = config_.quota_backend_bytes;
+    options.request_bytes_max = config_.request_bytes_max;
+    options.txn_ops_max = static_cast<int>(config_.txn_ops_max);
+    options.compaction_pause_max = config_.compaction_sleep_interval;
+    options.store.compaction_step_revisions_max =
+        static_cast<uint32_t>(config_.compaction_batch_revisions);
+    options.watch_progress_interval = config_.watch_progress_notify_interval;
+    options.lease_checkpoint = config_.features.lease_checkpoint;
+    options.lease_checkpoint_persist = config_.features.lease_checkpoint_persist;
+    return options;
+  }
+
+  void PurgeFiles() {
+    auto purged = wal::PurgeSegments(*fs_, dir_.WalDir(), config_.wal_files_max);
+    if (!purged.ok()) {
+      ETCDD_LOG(kWarn, "failed to purge files", {base::LogField(purged.status())});
+      return;
+    }
+    for (const std::string& name : *purged) ETCDD_LOG(kInfo, "purged", {{"path", name}});
+  }
+
+  void Serve() {
+    SignalWatcher signals(&loop_, [this] { BeginStop(); });
+    server_->Start([this] {
+      ETCDD_LOG(kInfo, "ready to serve client requests");
+      health_->SetServing(true);
+      for (const std::string& address : door_->addresses()) {
+        ETCDD_LOG(kInfo,
+                  "serving client traffic insecurely; this is strongly discouraged!",
+                  {{"traffic", "grpc+http"}, {"address", address}});
+      }
+    });
+    loop_.Run();
+  }
+
+  void BeginStop() {
+    if (std::exchange(stop_asked_, true)) return;
+    health_->SetServing(false);
+    door_->Drain(server_->options().RequestTimeout(), [this] {
+      server_->Stop(absl::UnavailableError("etcdserver: server stopped"));
+      loop_.Stop();
+    });
+  }
+
+  // Threads first: what they may still run uses the server. Then the connections, whose streams
+  // use the hub; the server and its WAL; the backend last.
+  void Close() {
+    server_->Stop(absl::UnavailableError("etcdserver: server stopped"));
+    wal_strand_.reset();
+    background_.reset();
+    reader_.reset();
+    door_.reset();
+    server_.reset();
+    wal_background_.reset();
+    backend_.reset();
+    ETCDD_LOG(kInfo, "closed etcd server", {{"name", config_.name}, {"data-dir", dir_.root()}});
+  }
+
+  // Stands in for the services while the server is being opened: listeners exist before it.
+  class LateDispatcher final : public rpc::Dispatcher {
+   public:
+    void Set(rpc::Dispatcher* next) { next_ = next; }
+    MethodKind Classify(std::string_view method) const override { return next_->Classify(method); }
+    void Dispatch(std::shared_ptr<rpc::Call> call) override { next_->Dispatch(std::move(call)); }
+    void Dispatch(std::shared_ptr<rpc::Stream> stream) override {
+      next_->Dispatch(std::move(stream));
+    }
+
+   private:
+    rpc::Dispatcher* next_ = nullptr;
+  };
+
+  const Config& config_;
+  const DataDir dir_;
+  const std::unique_ptr<base::Clock> clock_ = base::NewSystemClock();
+  const std::unique_ptr<base::Random> random_ = base::NewSystemRandom();
+  const std::unique_ptr<base::FileSystem> fs_ = base::NewPosixFileSystem();
+  net::EventLoop loop_{clock_.get()};
+  std::unique_ptr<base::Strand> wal_strand_ = base::NewThreadStrand("etcdd-wal");
+  std::unique_ptr<base::Strand> wal_background_ = base::NewThreadStrand("etcdd-walnext");
+  std::unique_ptr<base::Strand> background_ = base::NewThreadStrand("etcdd-backgrnd");
+  std::unique_ptr<base::Strand> reader_ = base::NewThreadStrand("etcdd-reader");
+  LateDispatcher late_dispatcher_;
+  std::unique_ptr<base::File> lock_;
+  bool backend_existed_ = false;
+  std::shared_ptr<mvcc::Backend> backend_;
+  std::unique_ptr<EtcdServer> server_;
+  std::unique_ptr<rpc::ServiceDispatcher> dispatcher_;
+  std::unique_ptr<net::HealthService> health_;
+  std::optional<net::FrontDoor> door_;
+  bool stop_asked_ = false;
+  bool failed_ = false;
+};
+
+}  // namespace
+
+int RunDaemon(const Config& config) {
+  const sigset_t set = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return Daemon(config).Run();
+}
+
+}  // namespace etcdd::server

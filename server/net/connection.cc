@@ -21,7 +21,7 @@ Connection::Connection(LoopShared* shared, const Services* services, Owner* owne
       services_(services),
       owner_(owner),
       stream_(std::move(stream)),
-      peer_(std::move(peer)),
+      peer_(std::make_shared<const std::string>(std::move(peer))),
       flush_hook_(this, &Connection::Flush),
       read_hook_(this, &Connection::ReadInput),
       timer_([this] { Close(); }) {
@@ -82,7 +82,8 @@ bool Connection::ChooseProtocol() {
   if (http2 && known < kHttp2Start.size()) return true;  // cannot tell yet
   SessionHost* const host = this;
   if (http2 && services_->http2 != nullptr) {
-    session_ = std::make_unique<Http2Session>(services_->http2, host, &shared_->calls);
+    session_ = std::make_unique<Http2Session>(services_->http2, host, &shared_->calls,
+                                              &shared_->memory);
   } else if (!http2 && services_->http1 != nullptr) {
     session_ = std::make_unique<Http1Session>(services_->http1, host);
   } else {

@@ -32,6 +32,7 @@ struct LoopShared {
   std::vector<char> receive_buffer;
   OutputBuffer output;  // empty between flushes
   CallPool calls;
+  SessionMemory memory;
 };
 
 // What a listener serves; a null pointer means that the protocol is refused there.
@@ -74,7 +75,7 @@ class Connection final : private SessionHost, private IoHandler {
   EventLoop& loop() override { return *shared_->loop; }
   void WantFlush() override;
   void WantInput() override;
-  const std::string& peer() const override { return peer_; }
+  const std::shared_ptr<const std::string>& peer() const override { return peer_; }
   void OnReady(uint32_t events) override;
 
   void ReadInput();
@@ -89,7 +90,7 @@ class Connection final : private SessionHost, private IoHandler {
   const Services* const services_;
   Owner* const owner_;
   std::unique_ptr<ByteStream> stream_;  // nullptr once closed
-  const std::string peer_;
+  const std::shared_ptr<const std::string> peer_;
   std::unique_ptr<ProtocolSession> session_;
   std::string first_bytes_;  // until the protocol is known
   std::unique_ptr<OutputBuffer> unsent_;  // what the socket did not take

@@ -129,6 +129,7 @@ void GrpcStream::Close() {
   const std::shared_ptr<GrpcStream> keep = std::move(self_);
   deadline_timer_.Cancel();
   OnClosing();
+  CountAssembling(0);
   if (!finish_set_) cancelled_ = true;
   finish_set_ = true;
   queue_.Clear();
@@ -136,14 +137,21 @@ void GrpcStream::Close() {
   TellHandler();
 }
 
+void GrpcStream::CountAssembling(size_t bytes) {
+  session_->CountAssembling(static_cast<int64_t>(bytes) -
+                            static_cast<int64_t>(counted_assembling_));
+  counted_assembling_ = bytes;
+}
+
 void GrpcStream::ReadMessages(std::string_view* piece) {
   while (!piece->empty()) {
     std::string_view message;
     absl::Status error;
     switch (reader_.Next(piece, &message, &error)) {
-      case MessageReader::Outcome::kNeedMore: return;
+      case MessageReader::Outcome::kNeedMore: CountAssembling(reader_.assembling()); return;
       case MessageReader::Outcome::kError: Abort(error); return;
       case MessageReader::Outcome::kMessage:
+        if (counted_assembling_ > 0) CountAssembling(0);
         if (!OnMessage(message)) return;
         break;
     }
@@ -172,7 +180,8 @@ void StreamList::Remove(GrpcStream* stream) {
 void StreamCall::SetEvents(Events events) { events_ = std::move(events); }
 
 bool StreamCall::writable() const {
-  if (closed() || finish_set_) return false;
+  // Once Send has said false it stays so until on_writable, however fast the queue shrinks.
+  if (closed() || finish_set_ || send_blocked_) return false;
   return queue_.size() <= session_->StreamQueueBytesHigh();
 }
 

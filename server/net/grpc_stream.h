@@ -80,7 +80,6 @@ class GrpcStream {
   size_t queued() const { return queue_.size(); }
   // Moves the first `count` queued bytes to `out`.
   virtual void Take(size_t count, OutputBuffer* out) { queue_.Take(count, out); }
-  size_t assembling() const { return reader_.assembling(); }
   bool unknown_encoding() const { return head_.encoding() == MessageEncoding::kUnknown; }
 
  protected:
@@ -97,6 +96,8 @@ class GrpcStream {
   void ReadMessages(std::string_view* piece);
   // One request message. False stops ReadMessages.
   virtual bool OnMessage(std::string_view message) = 0;
+  // Keeps the session's count of incomplete messages.
+  void CountAssembling(size_t bytes);
   // The request is over for the handler: client gone, deadline passed, request malformed, or
   // finished. May be called more than once.
   virtual void TellHandler() = 0;
@@ -109,9 +110,10 @@ class GrpcStream {
   RequestHead head_;
   MessageReader reader_;
   SendQueue queue_;
-  std::string peer_;
+  std::shared_ptr<const std::string> peer_;
   absl::Duration deadline_ = absl::InfiniteDuration();
   absl::Status status_;
+  size_t counted_assembling_ = 0;
   bool input_ended_ = false;
   bool response_started_ = false;
   bool finish_set_ = false;
@@ -150,9 +152,9 @@ class StreamCall final : public GrpcStream, public rpc::Stream {
 
   std::string_view method() const override { return head_.path(); }
   std::optional<std::string_view> metadata(std::string_view name) const override {
-    return head_.headers().Find(name);
+    return head_.Find(name);
   }
-  std::string_view peer() const override { return peer_; }
+  std::string_view peer() const override { return *peer_; }
   absl::Duration deadline() const override { return deadline_; }
   void SetEvents(Events events) override;
   bool Send(std::string head, base::Bytes tail) override;

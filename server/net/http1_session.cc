@@ -170,7 +170,7 @@ void Http1Session::Dispatch() {
     request.headers.emplace_back(Text(field.name_string()), Text(field.value()));
   }
   request.body = std::move(message.body());
-  request.remote = host_->peer();
+  request.remote = *host_->peer();
   keep_alive_ = message.keep_alive();
   http_1_0_ = message.version() == 10;
   head_only_ = request.method == "HEAD";

@@ -47,7 +47,8 @@ size_t StatusFields(const absl::Status& status, std::string* message, std::strin
 
 }  // namespace
 
-Http2Session::Http2Session(const Http2Options* options, SessionHost* host, CallPool* calls)
+Http2Session::Http2Session(const Http2Options* options, SessionHost* host, CallPool* calls,
+                           SessionMemory* memory)
     : options_(options),
       host_(host),
       calls_(calls),
@@ -55,14 +56,16 @@ Http2Session::Http2Session(const Http2Options* options, SessionHost* host, CallP
       last_ping_(-absl::InfiniteDuration()),
       last_input_(host->loop().now()),
       keepalive_timer_([this] { OnKeepaliveTimer(); }) {
-  ETCDD_CHECK(nghttp2_session_server_new2(&session_, SharedCallbacks(), this, SharedOptions()) ==
-              0);
-  const std::array<nghttp2_settings_entry, 4> settings = {{
+  ETCDD_CHECK(nghttp2_session_server_new3(&session_, SharedCallbacks(), this, SharedOptions(),
+                                          memory->functions()) == 0);
+  const std::array<nghttp2_settings_entry, 5> settings = {{
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
        std::min(options->streams_max, kStreamsPerConnectionMax)},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kStreamWindowBytes},
       {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, kFrameBytesMax},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kHeaderListBytesMax},
+      // Streams take turns; the dependency tree of RFC 7540 is deprecated and slow.
+      {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
   }};
   ETCDD_CHECK(nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings.data(),
                                       settings.size()) == 0);
@@ -184,7 +187,8 @@ bool Http2Session::AnswerBadHead(int32_t id) {
                        false);
   } else if (!ParseMethodPath(head_.path()).has_value()) {
     SubmitTrailersOnly(id, "200",
-                       absl::UnimplementedError("malformed method name: \"" + head_.path() + "\""),
+                       absl::UnimplementedError("malformed method name: \"" +
+                                               std::string(head_.path()) + "\""),
                        false);
   } else {
     return false;
@@ -198,16 +202,13 @@ void Http2Session::OnDataChunk(GrpcStream* stream, int32_t id, std::string_view 
     ConsumeStream(id, piece.size());
     return;
   }
-  const size_t before = stream->assembling();
   stream->OnData(piece);
-  assembling_bytes_ += stream->assembling() - before;
   if (assembling_bytes_ > kAssemblingBytesMax) {
     stream->Abort(absl::ResourceExhaustedError("too many unfinished requests on this connection"));
   }
 }
 
 void Http2Session::OnStreamClosed(GrpcStream* stream) {
-  assembling_bytes_ -= stream->assembling();
   if (stream->unary()) --unary_open_;
   streams_.Remove(stream);
   stream->Close();
@@ -241,7 +242,15 @@ void Http2Session::SubmitResponse(GrpcStream* stream) {
                                                        length, flags);
   };
   nghttp2_submit_response(session_, stream->id(), fields.data(), fields.size(), &provider);
+  if (!stream->unary() || stream->queued() > kFrameBytesMax) TakeTurns(stream->id());
   host_->WantFlush();
+}
+
+void Http2Session::TakeTurns(int32_t id) {
+  // Streams are served to their end in order of their ids unless they are "incremental" (RFC 9218):
+  // those share the connection frame by frame, so that a long answer does not hold up a short one.
+  const nghttp2_extpri shared{NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1};
+  nghttp2_session_change_extpri_stream_priority(session_, id, &shared, 1);
 }
 
 int Http2Session::SubmitTrailers(GrpcStream* stream) {

@@ -22,6 +22,7 @@
 #include "server/net/grpc_stream.h"
 #include "server/net/protocol_session.h"
 #include "server/net/request_head.h"
+#include "server/net/session_memory.h"
 #include "server/net/timer_queue.h"
 #include "server/net/unary_call.h"
 #include "server/rpc/call.h"
@@ -46,7 +47,8 @@ struct Http2Options {
 class Http2Session final : public ProtocolSession {
  public:
   // All must outlive the session.
-  Http2Session(const Http2Options* options, SessionHost* host, CallPool* calls);
+  Http2Session(const Http2Options* options, SessionHost* host, CallPool* calls,
+               SessionMemory* memory);
   ~Http2Session() override;
 
   void Receive(std::string_view bytes) override;
@@ -65,7 +67,7 @@ class Http2Session final : public ProtocolSession {
   // --- for GrpcStream ---
   const Http2Options& options() const { return *options_; }
   EventLoop& loop() { return host_->loop(); }
-  const std::string& peer() const { return host_->peer(); }
+  const std::shared_ptr<const std::string>& peer() const { return host_->peer(); }
   // Begins the reply; its bytes are the stream's queue, then the trailers.
   void SubmitResponse(GrpcStream* stream);
   // The whole reply is one header block. `name_encodings` adds grpc-accept-encoding.
@@ -77,6 +79,8 @@ class Http2Session final : public ProtocolSession {
   void ConsumeStream(int32_t id, size_t bytes);
   // Bytes of unanswered unary requests and unsent unary replies.
   void CountHeld(int64_t change);
+  // Bytes of request messages that are not complete.
+  void CountAssembling(int64_t change) { assembling_bytes_ += change; }
   // Bytes in the queues of streaming requests.
   void CountStreamQueue(int64_t change) { stream_queue_bytes_ += change; }
   // Queue size above which a stream's Send says false.
@@ -100,6 +104,8 @@ class Http2Session final : public ProtocolSession {
   void OnFrameSent(const nghttp2_frame& frame);
   void OnStreamClosed(GrpcStream* stream);
   ssize_t ReadQueue(GrpcStream* stream, size_t length, uint32_t* flags);
+  // Lets the stream share the connection with others frame by frame.
+  void TakeTurns(int32_t id);
   int SubmitTrailers(GrpcStream* stream);
   void ConsumeConnection(size_t bytes);
   void TellShrunk();
@@ -121,7 +127,7 @@ class Http2Session final : public ProtocolSession {
   std::vector<std::shared_ptr<GrpcStream>> shrunk_;
 
   size_t held_bytes_ = 0;
-  size_t assembling_bytes_ = 0;
+  int64_t assembling_bytes_ = 0;
   int64_t stream_queue_bytes_ = 0;
   size_t withheld_window_bytes_ = 0;  // received, but not given back to the client as window
   bool output_blocked_ = false;

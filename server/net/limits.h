@@ -47,7 +47,7 @@ inline constexpr uint64_t kStreamResetPerSecond = 2'000;
 inline constexpr size_t kHeldBytesHigh = 16 << 20;
 inline constexpr size_t kHeldBytesLow = 8 << 20;
 // Request messages of one connection that are still arriving; the stream that exceeds it fails.
-inline constexpr size_t kAssemblingBytesMax = 256 << 20;
+inline constexpr int64_t kAssemblingBytesMax = 256 << 20;
 // Queued bytes of one stream above which Send says false; on_writable comes at a quarter of it.
 inline constexpr size_t kStreamQueueBytesHigh = 1 << 20;
 // The same once the streams of the connection together have queued kConnectionQueueBytesHigh.
@@ -70,5 +70,7 @@ inline constexpr size_t kHttp1QueueBytesHigh = 1 << 20;
 // A pooled call keeps string capacity up to this.
 inline constexpr size_t kPooledStringBytesMax = 4 << 10;
 inline constexpr size_t kPooledCallsMax = 4096;
+// Freed small blocks of nghttp2 kept per loop.
+inline constexpr size_t kSessionMemoryKeptBytesMax = 8 << 20;
 
 }  // namespace etcdd::net

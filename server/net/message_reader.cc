@@ -82,7 +82,7 @@ MessageReader::Outcome MessageReader::Deliver(std::string_view raw, std::string_
     case MessageEncoding::kUnknown:
       *error = absl::UnimplementedError(
           absl::StrCat("grpc: Decompressor is not installed for grpc-encoding \"",
-                       absl::string_view(encoding_name_), "\""));
+                       absl::string_view(encoding_name_.data(), encoding_name_.size()), "\""));
       return Outcome::kError;
     case MessageEncoding::kGzip: break;
   }

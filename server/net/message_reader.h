@@ -22,7 +22,7 @@ class MessageReader {
   enum class Outcome { kNeedMore, kMessage, kError };
 
   // Starts over. Messages above `size_max` bytes (before and after decompression) are refused.
-  // `encoding_name` is used in an error text.
+  // `encoding_name` is used in an error text and must outlive the reading.
   void Reset(size_t size_max, MessageEncoding encoding, std::string_view encoding_name);
 
   // Takes bytes off the front of `input` up to the end of one message. kMessage: `message` is valid
@@ -40,7 +40,7 @@ class MessageReader {
 
   size_t size_max_ = 0;
   MessageEncoding encoding_ = MessageEncoding::kIdentity;
-  std::string encoding_name_;
+  std::string_view encoding_name_;
   char prefix_bytes_[kMessagePrefixBytes] = {};
   size_t prefix_have_ = 0;
   MessagePrefix prefix_;   // valid when prefix_have_ == kMessagePrefixBytes

@@ -6,6 +6,7 @@
 //
 // Confined to one loop.
 
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -22,8 +23,8 @@ class SessionHost {
   virtual void WantFlush() = 0;
   // The session's wants_input() turned true again.
   virtual void WantInput() = 0;
-  // Remote address as text.
-  virtual const std::string& peer() const = 0;
+  // Remote address as text; requests may outlive the connection.
+  virtual const std::shared_ptr<const std::string>& peer() const = 0;
 
  protected:
   ~SessionHost() = default;

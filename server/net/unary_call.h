@@ -21,9 +21,9 @@ class UnaryCall final : public GrpcStream, public rpc::Call {
 
   std::string_view method() const override { return head_.path(); }
   std::optional<std::string_view> metadata(std::string_view name) const override {
-    return head_.headers().Find(name);
+    return head_.Find(name);
   }
-  std::string_view peer() const override { return peer_; }
+  std::string_view peer() const override { return *peer_; }
   absl::Duration deadline() const override { return deadline_; }
   std::string_view request() const override { return request_; }
   bool cancelled() const override { return cancelled_; }

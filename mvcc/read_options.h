@@ -15,9 +15,9 @@ enum class SortTarget : uint8_t { kKey, kVersion, kCreate, kMod, kValue };
 // A RangeRequest without its transport parts. The numbers of unknown sort options are refused by
 // the caller (KV-027), and so is an empty key (KV-015).
 struct RangeOptions {
-  std::string_view key;
+  std::string_view key = {};
   // KV-012: empty = exactly `key`; one zero byte = all keys >= `key`; else [key, range_end).
-  std::string_view range_end;
+  std::string_view range_end = {};
   int64_t revision = 0;  // <= 0: the newest one (KV-016)
   int64_t limit = 0;     // <= 0: none (KV-019)
   bool count_only = false;
@@ -53,7 +53,7 @@ struct KeyState {
   int64_t mod_revision = 0;
   int64_t version = 0;
   int64_t lease = 0;
-  std::string_view key;
+  std::string_view key = {};
   std::string_view value;
 };
 

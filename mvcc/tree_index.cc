@@ -132,7 +132,9 @@ void TreeIndex::SplitLeaf(Path* path, std::string_view key) {
     // An ascending run: leave the full leaf as it is.
     separator = Separator(left->slots[left->count - 1].key(), key);
   } else {
-    left->MoveTail(left->count / 2, right);
+    // In the middle of an ascending run: divide where it goes on.
+    const bool ascending = path->slot_ > 0 && path->slot_ == left->inserted + 1u;
+    left->MoveTail(ascending ? path->slot_ : left->count / 2, right);
     separator = Separator(left->slots[left->count - 1].key(), right->slots[0].key());
   }
   InsertChild(path, path->depth_ - 1, std::move(separator), {left, left->live},

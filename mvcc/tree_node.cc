@@ -63,11 +63,13 @@ void LeafNode::Insert(uint32_t position, KeySlot slot) {
   std::memmove(static_cast<void*>(slots + position + 1), slots + position,
                (count - position) * sizeof slots[0]);
   slots[position] = slot;
+  inserted = static_cast<uint16_t>(position);
   ++count;
   live = static_cast<uint16_t>(live + (slot.dead() ? 0 : 1));
   const bool at_edge = position == 0 || position + 1 == count;
   if (at_edge && (count == 1 || CommonPrefix(slots[0].key(), slots[count - 1].key()) < prefix)) {
     Reindex();
+    inserted = static_cast<uint16_t>(position);
   } else {
     heads[position] = KeyHead<uint16_t>(slot.key(), prefix);
   }
@@ -108,6 +110,7 @@ void LeafNode::MoveAllToFrontOf(LeafNode* to) {
 }
 
 void LeafNode::Reindex() {
+  inserted = kCapacity;
   if (count == 0) {
     prefix = 0;
     return;

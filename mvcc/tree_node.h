@@ -42,6 +42,7 @@ struct LeafNode {
   uint32_t prefix = 0;  // bytes shared by all keys
   uint16_t count = 0;
   uint16_t live = 0;
+  uint16_t inserted = kCapacity;  // position of the last Insert; kCapacity: unknown
   uint16_t heads[kCapacity];
   KeySlot slots[kCapacity];
 

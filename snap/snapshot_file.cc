@@ -134,7 +134,8 @@ absl::StatusOr<Snapshot> DecodeSnapshotFile(std::string_view content) {
   while (!content.empty()) {
     Field field;
     if (!TakeField(&content, &field) || field.is_bytes != (field.number == 2) ||
-        field.number < 1 || field.number > 2 || field.varint > std::numeric_limits<uint32_t>::max()) {
+        field.number < 1 || field.number > 2 ||
+        field.varint > std::numeric_limits<uint32_t>::max()) {
       return absl::DataLossError("malformed snapshot file");
     }
     if (field.number == 1) crc = field.varint;

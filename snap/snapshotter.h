@@ -3,8 +3,8 @@
 // The directory of raft snapshots of one member, DATADIR/member/snap: small files that say which
 // part of the raft log is contained in the backend, and who the members were.
 //
-// A file counts only with its mark in the WAL: write the file first, then the mark. So after a crash
-// there may be a file without a mark, never a mark whose file was not durable.
+// A file counts only with its mark in the WAL: write the file first, then the mark. So after a
+// crash there may be a file without a mark, never a mark whose file was not durable.
 //
 // Confined to one thread at a time.
 
@@ -41,8 +41,8 @@ class Snapshotter {
   // name has changed, or it is the new file whose durability is unknown.
   absl::Status Save(const Snapshot& snapshot);
 
-  // The newest intact snapshot. A damaged file is renamed to NAME.broken and skipped; an I/O error is
-  // returned. NotFound when there is none.
+  // The newest intact snapshot. A damaged file is renamed to NAME.broken and skipped; an I/O error
+  // is returned. NotFound when there is none.
   absl::StatusOr<Snapshot> LoadNewest();
 
   // As LoadNewest among those in `marks`, the snapshot records of the WAL.

@@ -54,8 +54,8 @@ std::optional<Entry> ParseEntry(std::string_view data);
 std::optional<HardState> ParseHardState(std::string_view data);
 std::optional<SnapshotRecord> ParseSnapshot(std::string_view data);
 
-// Whether raft can have produced this: an entry has an index and a known type, and data unless it is
-// a normal one; a hard state with a vote or a commit has a term.
+// Whether raft can have produced this: an entry has an index and a known type, and data unless it
+// is a normal one; a hard state with a vote or a commit has a term.
 bool IsPlausible(const EntryView& entry);
 bool IsPlausible(const HardState& state);
 

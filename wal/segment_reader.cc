@@ -56,8 +56,9 @@ absl::StatusOr<std::string_view> SegmentReader::View(uint64_t offset, uint64_t s
 }
 
 absl::Status SegmentReader::Damaged(std::string_view what) const {
-  return absl::DataLossError(
-      absl::StrCat(path_, ": ", absl::string_view(what.data(), what.size()), " at offset ", offset_));
+  return absl::DataLossError(absl::StrCat(path_, ": ",
+                                          absl::string_view(what.data(), what.size()),
+                                          " at offset ", offset_));
 }
 
 absl::StatusOr<SegmentReader::Outcome> SegmentReader::EndAtZeroLength() {

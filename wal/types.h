@@ -1,6 +1,6 @@
 #pragma once
 
-// What a write-ahead log holds, as plain values: wal/ knows nothing of raft/ or of protobuf objects.
+// What a write-ahead log holds, as plain values: wal/ knows nothing of raft/ or protobuf objects.
 
 #include <cstdint>
 #include <string>

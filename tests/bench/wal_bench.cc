@@ -1,5 +1,5 @@
-// What one Save + Sync costs on the real disk, by batch size, on pre-written and on merely allocated
-// space. Run on the disk in question: TMPDIR=/path wal_bench.
+// What one Save + Sync costs on the real disk, by batch size, on pre-written and on merely
+// allocated space. Run it on the disk in question: TMPDIR=/path wal_bench.
 
 #include <benchmark/benchmark.h>
 

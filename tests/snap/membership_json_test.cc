@@ -36,7 +36,8 @@ TEST(MembershipJson, MembersCarryTheirAttributes) {
   EXPECT_THAT(json, HasSubstr(R"("8e9e05c52164694d":{"Path":"/0/members/8e9e05c52164694d")"));
   EXPECT_THAT(json,
               HasSubstr(R"("Value":"{\"peerURLs\":[\"http://a:2380\",\"http://b:2380\"]}")"));
-  EXPECT_THAT(json, HasSubstr(R"("Value":"{\"name\":\"one\",\"clientURLs\":[\"http://a:2379\"]}")"));
+  EXPECT_THAT(json,
+              HasSubstr(R"("Value":"{\"name\":\"one\",\"clientURLs\":[\"http://a:2379\"]}")"));
   EXPECT_THAT(json, HasSubstr(R"("Path":"/0/members/1f/raftAttributes")"));
   EXPECT_THAT(json,
               HasSubstr(R"("Value":"{\"peerURLs\":[\"http://c:2380\"],\"isLearner\":true}")"));

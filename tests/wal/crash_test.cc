@@ -22,8 +22,8 @@ struct Promise {
   bool created = false;
 };
 
-// A small life of a log: entries over several segments, an overwrite, a snapshot mark, a release, a
-// restart in between. Stops at the first error.
+// A small life of a log: entries over several segments, an overwrite, a snapshot mark, a release,
+// a restart in between. Stops at the first error.
 class Life {
  public:
   // `entry_bytes` is about a sixth of a segment. `strand` may be null; its tasks run in between.
@@ -32,7 +32,7 @@ class Life {
       : fs_(fs), options_(options), entry_bytes_(entry_bytes), strand_(strand) {}
 
   void Run() {
-    absl::StatusOr<std::unique_ptr<Wal>> created = Wal::Create(fs_, options_, kDir, kMemberMetadata);
+    auto created = Wal::Create(fs_, options_, kDir, kMemberMetadata);
     if (!created.ok()) return;
     wal_ = *std::move(created);
     promise_.created = true;

@@ -19,10 +19,6 @@ using ::testing::StartsWith;
 
 class EtcdConformanceTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (!EtcdProcess::Installed()) GTEST_SKIP() << "needs etcd and etcdctl on the PATH";
-  }
-
   Options MakeOptions() {
     Options options;
     options.clock = clock_.get();

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -66,10 +65,6 @@ struct EtcdProcess::Output {
   std::string text ABSL_GUARDED_BY(mutex);
   bool ready ABSL_GUARDED_BY(mutex) = false;
 };
-
-bool EtcdProcess::Installed() {
-  return std::system("etcd --version >/dev/null 2>&1 && etcdctl version >/dev/null 2>&1") == 0;
-}
 
 EtcdProcess::EtcdProcess(std::string data_dir)
     : data_dir_(std::move(data_dir)),

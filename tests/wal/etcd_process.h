@@ -1,7 +1,9 @@
 #pragma once
 
-// A real etcd server on loopback, for tests that exchange files with it.
+// A real etcd server on loopback, for tests that exchange files with it. Needs etcd and etcdctl on
+// the PATH.
 
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -13,9 +15,6 @@ namespace etcdd::wal {
 
 class EtcdProcess {
  public:
-  // True when the etcd and etcdctl programs can be run.
-  static bool Installed();
-
   // `data_dir` is made by etcd; the same object may Start again on it, with the same ports.
   explicit EtcdProcess(std::string data_dir);
   // Kills a server that still runs.

@@ -57,7 +57,8 @@ absl::StatusOr<std::unique_ptr<Raft>> Raft::Create(const Config& config, Storage
 
   const HardState& hard_state = initial.hard_state;
   if (!hard_state.empty()) {
-    if (hard_state.commit < log.committed() || hard_state.commit > log.LastIndex()) {
+    // A commit index behind the snapshot or the compaction point is fine: it is written lazily.
+    if (hard_state.commit > log.LastIndex()) {
       return absl::DataLossError(absl::StrFormat("%x state.commit %d is out of range [%d, %d]",
                                                  config.id, hard_state.commit, log.committed(),
                                                  log.LastIndex()));
@@ -66,12 +67,21 @@ absl::StatusOr<std::unique_ptr<Raft>> Raft::Create(const Config& config, Storage
     raft->vote_ = hard_state.vote;
     log.CommitTo(hard_state.commit);
   }
+  raft->stored_term_ = raft->term_;
+  if (const EntryId last = log.LastEntry();
+      last.index >= log.FirstIndex() && last.term > raft->term_) {
+    // A crash between the entries and the hard state of one write. Nothing was said at that term,
+    // no vote was given; but going on below it could overwrite what its leader sent (R31).
+    raft->term_ = last.term;
+    raft->vote_ = kNoNode;
+  }
   if (config.applied > log.applied()) {
-    if (config.applied > log.committed()) {
-      return absl::DataLossError(absl::StrFormat(
-          "applied(%d) is out of range [prevApplied(%d), committed(%d)]", config.applied,
-          log.applied(), log.committed()));
+    if (config.applied > log.LastIndex()) {
+      return absl::DataLossError(absl::StrFormat("applied(%d) is beyond the log [lastIndex(%d)]",
+                                                 config.applied, log.LastIndex()));
     }
+    // What was applied was committed; the commit index is written lazily and may have been lost.
+    log.CommitTo(config.applied);
     log.AppliedTo(config.applied, 0);
   }
   raft->BecomeFollower(raft->term_, kNoNode);

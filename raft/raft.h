@@ -55,6 +55,8 @@ class Raft {
   NodeId transfer_target() const { return transfer_target_; }
   HardState hard_state() const { return {term_, vote_, log_.committed()}; }
   SoftState soft_state() const { return {leader_, state_}; }
+  // Term of the hard state the node started from; below term() at start after a torn write.
+  uint64_t stored_term() const { return stored_term_; }
   bool learner() const { return learner_; }
   const Config& config() const { return config_; }
   const Log& log() const { return log_; }
@@ -162,7 +164,8 @@ class Raft {
   // Fixed after construction.
   const Config config_;
 
-  uint64_t term_ = 0;        // only grows
+  uint64_t stored_term_ = 0;  // fixed after Create
+  uint64_t term_ = 0;         // only grows
   NodeId vote_ = kNoNode;    // in term_; changes at most once per term
   NodeId leader_ = kNoNode;  // in term_, if known
   StateType state_ = StateType::kFollower;

@@ -1,5 +1,6 @@
 // Campaigning, and counting votes.
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -23,10 +24,11 @@ bool Raft::Promotable() const {
 }
 
 bool Raft::HasUnappliedConfChanges() const {
-  if (log_.applied() >= log_.committed()) return false;
+  // The application may have compacted what it applied before telling us.
+  const uint64_t low = std::max(log_.applied() + 1, log_.FirstIndex());
   bool found = false;
   const absl::Status status =
-      log_.Scan(log_.applied() + 1, log_.committed() + 1, config_.committed_bytes_max,
+      log_.Scan(low, log_.committed() + 1, config_.committed_bytes_max,
                 [&found](const Entry& entry) {
                   found = entry.type != EntryType::kNormal;
                   return !found;

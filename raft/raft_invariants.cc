@@ -11,8 +11,9 @@ void Raft::CheckInvariants() const {
   tracker_.CheckInvariants();
   read_only_.CheckInvariants();
 
-  // Terms: nothing in the log is of a later term than ours.
-  ETCDD_CHECK(log_.LastEntry().term <= term_ || term_ == 0);
+  // Nothing in the log is of a later term than ours; a bootstrap snapshot may be.
+  const EntryId last = log_.LastEntry();
+  if (last.index >= log_.FirstIndex()) ETCDD_CHECK(last.term <= term_);
   ETCDD_CHECK(randomized_election_timeout_ > 0);
 
   const Progress* own = tracker_.Find(config_.id);

@@ -30,7 +30,9 @@ absl::StatusOr<std::unique_ptr<RawNode>> RawNode::Create(const Config& config, S
 RawNode::RawNode(std::unique_ptr<Raft> raft)
     : raft_(std::move(raft)),
       previous_hard_state_(raft_->hard_state()),
-      previous_soft_state_(raft_->soft_state()) {}
+      previous_soft_state_(raft_->soft_state()) {
+  previous_hard_state_.term = raft_->stored_term();
+}
 
 RawNode::~RawNode() = default;
 
@@ -89,6 +91,15 @@ ConfState RawNode::ApplyConfChange(const ConfChange& change) {
 
 ConfState RawNode::ApplyConfChange(const ConfChangeV2& change) {
   return raft_->ApplyConfChange(change);
+}
+
+absl::StatusOr<ConfState> RawNode::ApplyConfChange(const Entry& entry) {
+  ETCDD_ASSIGN_OR_RETURN(const ConfChangeV2 change, DecodeConfChangeEntry(entry));
+  const Log& log = raft_->log();
+  const bool overtaken =
+      entry.index <= log.applied() ||
+      (log.HasUnstableSnapshot() && entry.index <= log.unstable().snapshot()->index);
+  return overtaken ? conf_state() : raft_->ApplyConfChange(change);
 }
 
 absl::Status RawNode::Step(Message message) {
@@ -281,6 +292,9 @@ StateType RawNode::state() const { return raft_->state(); }
 uint64_t RawNode::committed() const { return raft_->log().committed(); }
 uint64_t RawNode::applied() const { return raft_->log().applied(); }
 uint64_t RawNode::last_index() const { return raft_->log().LastIndex(); }
+absl::StatusOr<uint64_t> RawNode::EntryTerm(uint64_t index) const {
+  return raft_->log().Term(index);
+}
 HardState RawNode::hard_state() const { return raft_->hard_state(); }
 SoftState RawNode::soft_state() const { return raft_->soft_state(); }
 NodeId RawNode::transfer_target() const { return raft_->transfer_target(); }

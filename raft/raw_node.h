@@ -64,9 +64,11 @@ struct NodeStatus {
 class RawNode {
  public:
   // Starts a node from what `storage` holds: a follower at the stored term. Committed entries above
-  // config.applied come out in the first Ready. `storage` is borrowed and must outlive the node.
-  // Errors: InvalidArgument (configuration); DataLoss (stored commit outside the stored log, or a
-  // configuration that does not restore); those of the storage.
+  // config.applied come out in the first Ready. Entries up to config.applied, to the snapshot and
+  // to the compaction point count as committed, also if a crash lost the commit index. `storage` is
+  // borrowed and must outlive the node.
+  // Errors: InvalidArgument (configuration); DataLoss (stored commit or applied index beyond the
+  // stored log, or a configuration that does not restore); those of the storage.
   static absl::StatusOr<std::unique_ptr<RawNode>> Create(const Config& config, Storage* storage);
   ~RawNode();
   RawNode(const RawNode&) = delete;
@@ -99,6 +101,10 @@ class RawNode {
   // validation is off).
   ConfState ApplyConfChange(const ConfChange& change);
   ConfState ApplyConfChange(const ConfChangeV2& change);
+  // The same for the change in a committed entry; without effect if a snapshot has overtaken the
+  // entry meanwhile, as can happen when applying lags behind the raft strand.
+  // Error: InvalidArgument if the entry holds no change.
+  absl::StatusOr<ConfState> ApplyConfChange(const Entry& entry);
 
   // A message from a peer, or a response of a storage thread.
   // Errors: StepLocalMessageError, StepPeerNotFoundError; IsDropped for a forwarded proposal;
@@ -146,6 +152,8 @@ class RawNode {
   uint64_t committed() const;
   uint64_t applied() const;
   uint64_t last_index() const;
+  // Term of an entry of the log, stable or not. Errors: CompactedError(), UnavailableError().
+  absl::StatusOr<uint64_t> EntryTerm(uint64_t index) const;
   HardState hard_state() const;
   SoftState soft_state() const;
   NodeId transfer_target() const;  // kNoNode if no transfer is pending

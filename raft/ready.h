@@ -3,9 +3,10 @@
 // Ready: what the application must do next. Taking one hands it over for good (TakeReady accepts).
 //
 // Synchronous mode (Config::async_storage_writes = false). In this order:
-//   1. persist `entries`, then `hard_state`, then `snapshot` (or all in one atomic batch; never the
-//      hard state before the entries: a crash between would leave commit beyond the log). If
-//      must_sync, make it durable; a snapshot must be durable in any case before step 2;
+//   1. persist `snapshot` (it replaces the log; entries beside it follow it), then `entries`, then
+//      `hard_state`; or all in one atomic batch. Never the hard state before the others: a crash
+//      between would leave commit beyond the log. If must_sync, make it durable; a snapshot must be
+//      durable in any case before step 2;
 //   2. send `messages`;
 //   3. apply `committed_entries` (for a configuration change call RawNode::ApplyConfChange, or do
 //      not, to refuse it);
@@ -16,8 +17,8 @@
 //   * give `storage_append` to the append thread and `storage_apply` to the apply thread. Each
 //     thread works strictly in order; the two are independent of each other. `entries`, `snapshot`
 //     and `committed_entries` of the Ready are empty: they are in these messages;
-//   * storage_append: persist its entries, then (if term, vote or commit is not 0) the hard state
-//     {term, vote, commit}, then its snapshot; all must be durable before any of its responses is
+//   * storage_append: persist its snapshot, its entries, then (if term, vote or commit is not 0) the
+//     hard state {term, vote, commit}; all must be durable before any of its responses is
 //     delivered. Without responses no sync is needed. Consecutive ones may share one sync;
 //   * storage_apply: apply its entries as above; needs no sync;
 //   * deliver responses in order: those addressed to this node through RawNode::Step, the others

@@ -184,7 +184,7 @@ TEST(AsyncWrites, ApplyBackPressureHandsOutOneEntryAtATime) {
   EXPECT_EQ(node.raft().applied(), 14u);
 }
 
-TEST(RestartTest, RefusesACommitOutsideTheLog) {
+TEST(RestartTest, RefusesACommitBeyondTheLog) {
   MemoryStorage storage;
   Snapshot snapshot;
   snapshot.index = 10;
@@ -197,12 +197,49 @@ TEST(RestartTest, RefusesACommitOutsideTheLog) {
   config.random = &random;
   storage.SetHardState({2, 1, 11});
   EXPECT_TRUE(absl::IsDataLoss(RawNode::Create(config, &storage).status()));
-  storage.SetHardState({2, 1, 9});
-  EXPECT_TRUE(absl::IsDataLoss(RawNode::Create(config, &storage).status()));
   storage.SetHardState({2, 1, 10});
   EXPECT_TRUE(RawNode::Create(config, &storage).ok());
   config.applied = 11;
   EXPECT_TRUE(absl::IsDataLoss(RawNode::Create(config, &storage).status()));
+}
+
+TEST(RestartTest, ACommitIndexLostInACrashIsRaised) {
+  MemoryStorage storage;
+  Snapshot snapshot;
+  snapshot.index = 10;
+  snapshot.term = 1;
+  snapshot.conf_state.voters = {1};
+  ASSERT_TRUE(storage.ApplySnapshot(std::make_shared<const Snapshot>(snapshot)).ok());
+  storage.Append(std::vector<Entry>{MakeEntry(2, 11), MakeEntry(2, 12)});
+  TestRandom random(1);
+  Config config;
+  config.id = 1;
+  config.random = &random;
+  storage.SetHardState({2, 1, 9});
+  EXPECT_EQ((*RawNode::Create(config, &storage))->committed(), 10u) << "up to the snapshot";
+  config.applied = 11;
+  EXPECT_EQ((*RawNode::Create(config, &storage))->committed(), 11u) << "up to what was applied";
+}
+
+TEST(RestartTest, ATermLostInATornWriteIsTakenFromTheLog) {
+  MemoryStorage storage;
+  Snapshot snapshot;
+  snapshot.index = 10;
+  snapshot.term = 1;
+  snapshot.conf_state.voters = {1, 2, 3};
+  ASSERT_TRUE(storage.ApplySnapshot(std::make_shared<const Snapshot>(snapshot)).ok());
+  storage.SetHardState({2, 3, 10});
+  storage.Append(std::vector<Entry>{MakeEntry(5, 11)});
+  TestRandom random(1);
+  Config config;
+  config.id = 1;
+  config.random = &random;
+  const auto node = *RawNode::Create(config, &storage);
+  EXPECT_EQ(node->hard_state(), (HardState{5, kNoNode, 10}));
+  ASSERT_TRUE(node->HasReady());
+  const Ready ready = node->TakeReady();
+  EXPECT_TRUE(ready.must_sync) << "the term must be durable before anything is said at it";
+  EXPECT_EQ(ready.hard_state, (HardState{5, kNoNode, 10}));
 }
 
 }  // namespace

@@ -22,18 +22,21 @@ namespace etcdd::raft {
 // A small generator of its own, so that a seed means the same run everywhere.
 class TestRandom : public base::Random {
  public:
-  explicit TestRandom(uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15u + 1) {}
-  uint64_t Next() override {
-    // splitmix64
-    uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
+  // The seed is scrambled: neighbouring seeds must not give the same stream shifted by one, or
+  // several nodes time out together for ever.
+  explicit TestRandom(uint64_t seed) : state_(Mix(Mix(seed) ^ 0x5851f42d4c957f2du)) {}
+  // splitmix64
+  uint64_t Next() override { return Mix(state_ += 0x9e3779b97f4a7c15u); }
   // True in `percent` of 100.
   bool Chance(uint64_t percent) { return Uniform(100) < percent; }
 
  private:
+  static uint64_t Mix(uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+  }
+
   uint64_t state_;
 };
 

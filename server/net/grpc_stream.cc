@@ -198,6 +198,7 @@ bool StreamCall::Send(std::string head, base::Bytes tail) {
   }
   queue_.Push(std::move(head));
   queue_.Push(std::move(tail));
+  CountSent(size);
   session_->CountStreamQueue(static_cast<int64_t>(kMessagePrefixBytes + size));
   PushToSession();
   if (writable()) return true;
@@ -211,7 +212,10 @@ void StreamCall::Take(size_t count, OutputBuffer* out) {
   if (send_blocked_) session_->TellLater(self());
 }
 
-void StreamCall::Finish(absl::Status status) { SetFinish(status); }
+void StreamCall::Finish(absl::Status status) {
+  CountEnd(status.code());
+  SetFinish(status);
+}
 
 void StreamCall::OnHeadDone() {
   session_->options().dispatcher->Dispatch(
@@ -237,6 +241,7 @@ void StreamCall::OnEndOfInput() {
 }
 
 bool StreamCall::OnMessage(std::string_view message) {
+  CountReceived(message.size());
   if (events_.on_message) events_.on_message(message);
   return Accepting();
 }
@@ -269,6 +274,7 @@ void StreamCall::DrainWaitingInput() {
 }
 
 void StreamCall::TellHandler() {
+  CountAbandoned(status().code());
   if (!std::exchange(told_, true)) {
     // Moved out first: a closure must not die while it runs.
     auto on_done = std::move(events_.on_done);

@@ -16,7 +16,9 @@ void UnaryCall::OnCancel(absl::AnyInvocable<void()> callback) {
 void UnaryCall::Finish(absl::Status status, std::string reply) {
   if (finish_set_) return;
   on_cancel_ = nullptr;
+  CountEnd(status.code());
   if (status.ok()) {
+    CountSent(reply.size());
     ETCDD_CHECK(reply.size() <= std::numeric_limits<uint32_t>::max());
     SetHeld(reply.size());
     char prefix[kMessagePrefixBytes];
@@ -65,6 +67,7 @@ void UnaryCall::OnEndOfInput() {
 }
 
 void UnaryCall::TellHandler() {
+  CountAbandoned(status().code());
   auto on_cancel = std::exchange(on_cancel_, nullptr);
   if (cancelled_ && on_cancel) on_cancel();
 }

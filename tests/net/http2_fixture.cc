@@ -112,6 +112,7 @@ TestClient::TestClient(uint32_t window) {
   nghttp2_option_set_no_auto_ping_ack(options, 1);
   // Window comes back only through Grant.
   nghttp2_option_set_no_auto_window_update(options, 1);
+  nghttp2_option_set_max_send_header_block_length(options, 1 << 20);
   nghttp2_session_client_new2(&session_, callbacks, this, options);
   nghttp2_option_del(options);
   nghttp2_session_callbacks_del(callbacks);

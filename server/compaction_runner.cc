@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/base/log.h"
+#include "server/server_metrics.h"
 
 namespace etcdd::server {
 
@@ -42,6 +43,7 @@ void CompactionRunner::RunStep(absl::Duration pause) {
 
 void CompactionRunner::OnStep(std::unique_ptr<mvcc::Batch> batch, absl::StatusOr<bool> more,
                               absl::Duration took) {
+  parts_.metrics->compaction_step_ms.Observe(absl::ToDoubleMilliseconds(took));
   absl::Status status = more.status();
   if (status.ok() && batch->count() > 0) status = parts_.backend->Write(*batch);
   if (!status.ok()) {
@@ -57,10 +59,17 @@ void CompactionRunner::OnStep(std::unique_ptr<mvcc::Batch> batch, absl::StatusOr
 
 void CompactionRunner::Finished() {
   compaction_->Finish();
+  const absl::Duration whole = parts_.clock->Monotonic() - started_;
+  parts_.metrics->compaction_ms.Observe(absl::ToDoubleMilliseconds(whole));
+  parts_.metrics->compacted_keys.Add(compaction_->removed());
+  parts_.metrics->last_compaction_seconds.Set(
+      absl::ToDoubleSeconds(parts_.clock->Wall() - absl::UnixEpoch()));
   ETCDD_LOG(kInfo, "finished scheduled compaction",
             {{"compact-revision", compaction_->revision()},
-             {"took", base::LogDuration(parts_.clock->Monotonic() - started_)},
-             {"number-of-keys-compacted", compaction_->removed()}});
+             {"took", base::LogDuration(whole)},
+             {"number-of-keys-compacted", compaction_->removed()},
+             {"current-db-size-bytes", parts_.backend->SizeBytes()},
+             {"current-db-size-in-use-bytes", parts_.backend->SizeInUseBytes()}});
   compaction_.reset();
   const int64_t finished = parts_.store->finished_compact_revision();
   auto ready = std::stable_partition(waiting_.begin(), waiting_.end(), [&](const auto& waiting) {

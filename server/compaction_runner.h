@@ -21,6 +21,8 @@
 
 namespace etcdd::server {
 
+struct ServerMetrics;
+
 // A step is followed by a pause this many times its own length, but never longer than
 // --compaction-sleep-interval: removal takes a fixed small share of one core however fast it is.
 inline constexpr int kCompactionPauseFactor = 3;
@@ -33,6 +35,7 @@ class CompactionRunner {
     const base::Clock* clock = nullptr;
     mvcc::Store* store = nullptr;
     mvcc::Backend* backend = nullptr;
+    ServerMetrics* metrics = nullptr;
     std::function<void(const absl::Status&)> on_fatal;
   };
   CompactionRunner(Parts parts, absl::Duration pause_max)

@@ -59,7 +59,15 @@ absl::StatusOr<std::unique_ptr<EtcdServer>> EtcdServer::Create(Parts parts,
 }
 
 EtcdServer::EtcdServer(Parts parts, EtcdServerOptions options)
-    : parts_(std::move(parts)), options_(std::move(options)), backend_(parts_.backend) {}
+    : parts_(std::move(parts)),
+      options_(std::move(options)),
+      metrics_(parts_.metrics),
+      backend_(parts_.backend) {
+  if (metrics_ != nullptr) return;
+  own_registry_ = std::make_unique<base::Metrics>();
+  own_metrics_ = std::make_unique<ServerMetrics>(own_registry_.get());
+  metrics_ = own_metrics_.get();
+}
 
 EtcdServer::~EtcdServer() { *alive_ = false; }
 
@@ -87,7 +95,7 @@ absl::Status EtcdServer::Restore(Bootstrapped bootstrapped) {
   quota_ = std::make_unique<apply::Quota>(*backend_, options_.quota_bytes);
   applier_ = std::make_unique<apply::Applier>(
       apply::ApplierParts{store_.get(), lessor_.get(), &alarms_, cluster_.get(), quota_.get(),
-                          identity_});
+                          metrics_, identity_});
   batch_ = backend_->NewBatch();
   applied_ = bootstrapped.applied;
 
@@ -109,10 +117,12 @@ absl::Status EtcdServer::Restore(Bootstrapped bootstrapped) {
                          raft::RawNode::Create(config, bootstrapped.storage.get()));
   conf_state_ = node->conf_state();
   raft_ = std::make_unique<consensus::RaftLoop>(
-      consensus::RaftLoop::Parts{parts_.strand, parts_.wal_strand, parts_.clock, this, nullptr},
+      consensus::RaftLoop::Parts{parts_.strand, parts_.wal_strand, parts_.clock, this, nullptr,
+                                 &metrics_->late_heartbeats, &metrics_->wal_write_seconds},
       consensus::RaftLoopOptions{options_.tick_interval}, std::move(node),
       std::move(bootstrapped.storage), std::move(bootstrapped.wal));
   MakePolicies(bootstrapped.snapshot_index);
+  AddGauges();
   return absl::OkStatus();
 }
 
@@ -142,7 +152,7 @@ void EtcdServer::MakeWatchHub() {
 
 void EtcdServer::MakePolicies(uint64_t snapshot_index) {
   reader_ = std::make_unique<LinearizableReader>(
-      parts_.strand, parts_.clock, options_.RequestTimeout(),
+      parts_.strand, parts_.clock, options_.RequestTimeout(), metrics_,
       [this](base::Bytes context) { raft_->ReadIndex(std::move(context)); });
   reader_->OnApplied(applied_);
   const auto on_fatal = [this](const absl::Status& status) { OnFatal(status); };
@@ -154,7 +164,7 @@ void EtcdServer::MakePolicies(uint64_t snapshot_index) {
   snapshots_->set_raft_loop(raft_.get());
   compactions_ = std::make_unique<CompactionRunner>(
       CompactionRunner::Parts{parts_.strand, parts_.background, parts_.clock, store_.get(),
-                              backend_.get(), on_fatal},
+                              backend_.get(), metrics_, on_fatal},
       options_.compaction_pause_max);
 }
 
@@ -187,6 +197,7 @@ void EtcdServer::Stop(const absl::Status& status) {
 
 void EtcdServer::Apply(absl::Span<const raft::Entry> entries) {
   if (entries.empty() || stopped_) return;
+  const absl::Duration began = parts_.clock->Monotonic();
   batch_->Clear();
   store_->BeginBatch(batch_.get());
   results_.clear();
@@ -198,10 +209,13 @@ void EtcdServer::Apply(absl::Span<const raft::Entry> entries) {
     applied_ = entry.index;
   }
   PutProgress(entries.back().index, entries.back().term);
+  const absl::Duration applied = parts_.clock->Monotonic();
   const absl::Status written = backend_->Write(*batch_);
   if (!written.ok()) return OnFatal(written);
   store_->FinishBatch();
-  FinishApply();
+  const absl::Duration now = parts_.clock->Monotonic();
+  MeasureApply(entries, began, applied, now);
+  FinishApply(now);
 }
 
 void EtcdServer::ApplyEntry(const raft::Entry& entry) {
@@ -266,32 +280,35 @@ void EtcdServer::PutProgress(uint64_t index, uint64_t term) {
   batch_->Put(mvcc::Bucket::kMeta, kStorageVersionKey, kStorageVersion);
 }
 
-void EtcdServer::FinishApply() {
+void EtcdServer::FinishApply(absl::Duration now) {
   reader_->OnApplied(applied_);
   std::vector<Result> results;
   results.swap(results_);
-  for (Result& result : results) FinishRequest(result.id, std::move(result.result));
+  for (Result& result : results) FinishRequest(result.id, std::move(result.result), now);
   results.clear();
   if (results_.empty()) results_.swap(results);  // keep the memory
   if (std::exchange(kick_compaction_, false)) compactions_->Kick();
   MaybeSnapshot();
 }
 
-void EtcdServer::FinishRequest(uint64_t id, apply::ApplyResult result) {
-  std::optional<Done> done = waiter_.Take(id);
-  if (!done) return;
+void EtcdServer::FinishRequest(uint64_t id, apply::ApplyResult result, absl::Duration now) {
+  std::optional<RequestWaiter::Waiter> waiter = waiter_.Take(id);
+  if (!waiter) return;
+  metrics_->request_seconds(static_cast<TimedRequest>(waiter->kind), result.status.ok())
+      .Observe(absl::ToDoubleSeconds(now - waiter->started));
+  Done& done = waiter->done;
   if (result.raise_no_space) {
-    RaiseNoSpace([done = std::move(*done), status = std::move(result.status)]() mutable {
+    RaiseNoSpace([done = std::move(done), status = std::move(result.status)]() mutable {
       done(std::move(status), {});
     });
   } else if (result.wait_for_compaction > 0) {
     compactions_->WhenFinished(
         result.wait_for_compaction,
-        [done = std::move(*done), result = std::move(result)]() mutable {
+        [done = std::move(done), result = std::move(result)]() mutable {
           done(std::move(result.status), std::move(result.reply));
         });
   } else {
-    (*done)(std::move(result.status), std::move(result.reply));
+    done(std::move(result.status), std::move(result.reply));
   }
 }
 
@@ -317,6 +334,7 @@ void EtcdServer::OnSoftState(const raft::SoftState& state) {
   leader_ = state.leader;
   if (had_leader) reader_->OnLeaderChanged();
   if (leader_ == raft::kNoNode) return;
+  metrics_->leader_changes.Add();
   leader_elected_at_ = parts_.clock->Monotonic();
   base::Log(base::LogLevel::kInfo, "raft", __FILE__, __LINE__,
             absl::StrCat("raft.node: ", base::LogId(identity_.member_id), " elected leader ",
@@ -390,6 +408,7 @@ void EtcdServer::Housekeeping() {
         if (!*alive || stopped_) return;
         reader_->OnTick();
         for (auto& expired : waiter_.TakeExpired(parts_.clock->Monotonic())) {
+          metrics_->proposals_failed.Add();
           expired.done(TimeoutStatus(expired.started), {});
         }
         Housekeeping();
@@ -402,6 +421,7 @@ void EtcdServer::ExpireLeases() {
     if (lessor_->primary()) {
       for (int64_t id :
            lessor_->TakeExpired(lease::kExpiredPerScanMax, options_.RequestTimeout())) {
+        metrics_->leases_expired.Add();
         LeaseRevoke(id, [id](absl::Status status, std::string) {
           if (status.ok() || base::IsApiError(status, ErrorId::kLeaseNotFound)) return;
           ETCDD_LOG(kWarn, "failed to revoke lease",

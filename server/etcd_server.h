@@ -44,6 +44,7 @@
 #include "server/membership/cluster.h"
 #include "server/request_id.h"
 #include "server/request_waiter.h"
+#include "server/server_metrics.h"
 #include "server/snapshot_policy.h"
 
 namespace etcdserverpb {
@@ -76,6 +77,8 @@ struct EtcdServerOptions {
   absl::Duration compaction_pause_max = absl::Milliseconds(10);
   mvcc::StoreOptions store;
   absl::Duration watch_progress_interval = absl::Minutes(10);
+  // Longer applies and long reads are logged and counted (SRV-026).
+  absl::Duration warning_apply_duration = absl::Milliseconds(100);
   bool lease_checkpoint = false;
   bool lease_checkpoint_persist = false;
 
@@ -109,6 +112,8 @@ class EtcdServer final : private consensus::Application {
     const base::Clock* clock = nullptr;
     base::Random* random = nullptr;
     std::shared_ptr<mvcc::Backend> backend;
+    // Null: the server counts for itself, and nobody sees it.
+    ServerMetrics* metrics = nullptr;
     std::function<absl::Status(const SnapshotPoint&)> save_snapshot;
     std::function<void()> purge_files;
     // This member cannot go on. Called at most once, on the strand.
@@ -180,12 +185,15 @@ class EtcdServer final : private consensus::Application {
   mvcc::Store& store() { return *store_; }
   mvcc::WatchHub& watch_hub() { return *watch_hub_; }
   const EtcdServerOptions& options() const { return options_; }
+  ServerMetrics& metrics() const { return *metrics_; }
   bool stopped() const { return stopped_; }
 
  private:
   EtcdServer(Parts parts, EtcdServerOptions options);
 
   absl::Status Restore(Bootstrapped bootstrapped);
+  // What is asked for when a page of metrics is made, which happens on the strand.
+  void AddGauges();
   void MakeWatchHub();
   void MakePolicies(uint64_t snapshot_index);
 
@@ -198,8 +206,12 @@ class EtcdServer final : private consensus::Application {
   void ApplyEntry(const raft::Entry& entry);
   void ApplyConfChange(const raft::Entry& entry);
   void PutProgress(uint64_t index, uint64_t term);
-  void FinishApply();
-  void FinishRequest(uint64_t id, apply::ApplyResult result);
+  // `now` is when the batch was done.
+  void FinishApply(absl::Duration now);
+  void FinishRequest(uint64_t id, apply::ApplyResult result, absl::Duration now);
+  // `began`, `applied` and `now` are the times before and after apply, and after the write.
+  void MeasureApply(absl::Span<const raft::Entry> entries, absl::Duration began,
+                    absl::Duration applied, absl::Duration now);
   void MaybeSnapshot();
 
   void Propose(apply::RequestKind kind, std::string_view body, Done done);
@@ -210,6 +222,8 @@ class EtcdServer final : private consensus::Application {
   void DoRange(const apply::RangeView& range, Done done);
   absl::StatusOr<std::string> ReadRange(const apply::RangeView& range, uint64_t raft_term) const;
   bool IsLongRange(const apply::RangeView& range) const;
+  // Counts and logs it; from any thread.
+  void LogSlowRange(const apply::RangeView& range, absl::Duration took) const;
   void DoReadOnlyTxn(const etcdserverpb::TxnRequest& request, Done done);
 
   void Publish();
@@ -220,6 +234,9 @@ class EtcdServer final : private consensus::Application {
 
   const Parts parts_;
   const EtcdServerOptions options_;
+  std::unique_ptr<base::Metrics> own_registry_;
+  std::unique_ptr<ServerMetrics> own_metrics_;
+  ServerMetrics* metrics_;
 
   apply::Identity identity_;
   std::shared_ptr<mvcc::Backend> backend_;

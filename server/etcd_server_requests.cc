@@ -5,6 +5,7 @@
 #include "proto/rpc.pb.h"
 #include "server/apply/txn.h"
 #include "server/base/api_error.h"
+#include "server/base/check.h"
 #include "server/base/coding.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
@@ -16,6 +17,25 @@ namespace {
 using apply::RequestKind;
 using base::ApiError;
 using base::ErrorId;
+
+TimedRequest TimedKind(RequestKind kind) {
+  switch (kind) {
+    case RequestKind::kPut: return TimedRequest::kPut;
+    case RequestKind::kDeleteRange: return TimedRequest::kDeleteRange;
+    case RequestKind::kTxn: return TimedRequest::kTxn;
+    case RequestKind::kCompaction: return TimedRequest::kCompaction;
+    case RequestKind::kLeaseGrant: return TimedRequest::kLeaseGrant;
+    case RequestKind::kLeaseRevoke: return TimedRequest::kLeaseRevoke;
+    case RequestKind::kLeaseCheckpoint: return TimedRequest::kLeaseCheckpoint;
+    case RequestKind::kAlarm: return TimedRequest::kAlarm;
+    case RequestKind::kClusterVersionSet: return TimedRequest::kClusterVersionSet;
+    case RequestKind::kClusterMemberAttrSet: return TimedRequest::kClusterMemberAttrSet;
+    case RequestKind::kRange:
+    case RequestKind::kDowngradeInfoSet:
+    case RequestKind::kNone: break;
+  }
+  ETCDD_CHECK_MSG(false, "this server does not propose such requests");
+}
 
 }  // namespace
 
@@ -35,7 +55,8 @@ void EtcdServer::Propose(RequestKind kind, std::string_view body, Done done) {
   }
   const absl::Duration now = parts_.clock->Monotonic();
   const absl::Duration timeout = options_.RequestTimeout();
-  waiter_.Register(id, now, timeout, data.size(), std::move(done));
+  waiter_.Register(id, now, timeout, data.size(), static_cast<int>(TimedKind(kind)),
+                   std::move(done));
   raft_->Propose(std::move(data), now + timeout);
 }
 
@@ -147,14 +168,20 @@ absl::StatusOr<std::string> EtcdServer::ReadRange(const apply::RangeView& range,
 }
 
 void EtcdServer::DoRange(const apply::RangeView& range, Done done) {
+  metrics_->ranges.Add();
   if (parts_.reader == nullptr || !IsLongRange(range)) {
     auto reply = ReadRange(range, applied_term_);
     if (!reply.ok()) return done(reply.status(), {});
     return done(absl::OkStatus(), *std::move(reply));
   }
   auto shared = std::make_shared<Done>(std::move(done));
+  metrics_->long_reads.Add(1);
   parts_.reader->Post([this, range, shared, term = applied_term_] {
+    const absl::Duration begin = parts_.clock->Monotonic();
     auto reply = ReadRange(range, term);
+    const absl::Duration took = parts_.clock->Monotonic() - begin;
+    metrics_->long_reads.Add(-1);
+    if (took > options_.warning_apply_duration) LogSlowRange(range, took);
     parts_.strand->Post([shared, reply = std::move(reply)]() mutable {
       if (!reply.ok()) return (*shared)(reply.status(), {});
       (*shared)(absl::OkStatus(), *std::move(reply));
@@ -176,8 +203,10 @@ void EtcdServer::DoReadOnlyTxn(const etcdserverpb::TxnRequest& request, Done don
   // On the strand no compaction can overtake it.
   const mvcc::ReadTxn txn = store_->NewReadTxn();
   std::string body;
-  absl::Status status = apply::RunReadOnlyTxn(request, txn, &body);
+  apply::TxnCounts counts;
+  absl::Status status = apply::RunReadOnlyTxn(request, txn, &body, &counts);
   if (!status.ok()) return done(std::move(status), {});
+  metrics_->ranges.Add(counts.ranges);
   std::string reply;
   reply.reserve(body.size() + 48);
   apply::AppendHeader(identity_, txn.revision(), applied_term_, &reply);
@@ -193,6 +222,7 @@ void EtcdServer::LeaseRenew(int64_t id, RenewDone done) {
   const lease::Renewal renewal = lessor_->Renew(id);
   switch (renewal.outcome) {
     case lease::Renewal::Outcome::kRenewed:
+      metrics_->leases_renewed.Add();
       return done(absl::OkStatus(), renewal.ttl_seconds);
     case lease::Renewal::Outcome::kNotFound:
       return done(absl::OkStatus(), 0);
@@ -205,6 +235,7 @@ void EtcdServer::LeaseRenew(int64_t id, RenewDone done) {
       Propose(RequestKind::kLeaseCheckpoint, request.SerializeAsString(),
               [this, id, done = std::move(done)](absl::Status status, std::string) mutable {
                 if (!status.ok()) return done(std::move(status), 0);
+                metrics_->leases_renewed.Add();
                 done(absl::OkStatus(), lessor_->RenewAfterCheckpoint(id).ttl_seconds);
               });
       return;
@@ -241,11 +272,8 @@ MemberStatus EtcdServer::Status() const {
     status.errors.emplace_back(base::ApiErrorText(ErrorId::kNoLeader));
   }
   for (const apply::Alarm& alarm : alarms_.List(apply::kAlarmNone)) {
-    etcdserverpb::AlarmMember text;
-    text.set_memberid(alarm.member_id);
-    text.set_alarm(static_cast<etcdserverpb::AlarmType>(alarm.type));
     status.errors.push_back("memberID:" + std::to_string(alarm.member_id) + " alarm:" +
-                            etcdserverpb::AlarmType_Name(text.alarm()));
+                            std::string(apply::AlarmName(alarm.type)));
   }
   return status;
 }
@@ -253,7 +281,9 @@ MemberStatus EtcdServer::Status() const {
 void EtcdServer::Hash(HashDone done) {
   auto shared = std::make_shared<HashDone>(std::move(done));
   parts_.background->Post([this, shared, backend = backend_] {
+    const absl::Duration begin = parts_.clock->Monotonic();
     auto hash = mvcc::HashBackend(*backend->NewView());
+    metrics_->hash_seconds.Observe(absl::ToDoubleSeconds(parts_.clock->Monotonic() - begin));
     parts_.strand->Post([shared, hash = std::move(hash)]() mutable { (*shared)(std::move(hash)); });
   });
 }
@@ -261,7 +291,9 @@ void EtcdServer::Hash(HashDone done) {
 void EtcdServer::HashKv(int64_t revision, HashKvDone done) {
   auto shared = std::make_shared<HashKvDone>(std::move(done));
   parts_.background->Post([this, revision, shared] {
+    const absl::Duration begin = parts_.clock->Monotonic();
     auto hash = store_->HashKv(revision);
+    metrics_->hash_kv_seconds.Observe(absl::ToDoubleSeconds(parts_.clock->Monotonic() - begin));
     parts_.strand->Post([shared, hash = std::move(hash)]() mutable { (*shared)(std::move(hash)); });
   });
 }

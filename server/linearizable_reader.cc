@@ -5,12 +5,19 @@
 
 #include "server/base/api_error.h"
 #include "server/base/coding.h"
+#include "server/base/log.h"
+#include "server/server_metrics.h"
 
 namespace etcdd::server {
 
 LinearizableReader::LinearizableReader(base::Strand* strand, const base::Clock* clock,
-                                       absl::Duration timeout, AskReadIndex ask)
-    : strand_(strand), clock_(clock), timeout_(timeout), ask_(std::move(ask)) {}
+                                       absl::Duration timeout, ServerMetrics* metrics,
+                                       AskReadIndex ask)
+    : strand_(strand),
+      clock_(clock),
+      timeout_(timeout),
+      metrics_(metrics),
+      ask_(std::move(ask)) {}
 
 LinearizableReader::~LinearizableReader() { *alive_ = false; }
 
@@ -78,6 +85,7 @@ void LinearizableReader::OnLeaderChanged() {
   if (round_.empty()) return;
   std::vector<Waiting> reads;
   reads.swap(round_);
+  metrics_->read_indexes_failed.Add();
   Finish(std::move(reads), base::ApiError(base::ErrorId::kLeaderChanged));
   ScheduleRound();
 }
@@ -85,9 +93,19 @@ void LinearizableReader::OnLeaderChanged() {
 void LinearizableReader::OnTick() {
   const absl::Duration now = clock_->Monotonic();
   FailExpired(&next_, now);
-  FailExpired(&round_, now);
+  if (FailExpired(&round_, now)) {
+    metrics_->read_indexes_failed.Add();
+    ETCDD_LOG(kWarn, "timed out waiting for read index response (local node might have slow "
+                     "network)", {{"timeout", base::LogDuration(timeout_)}});
+  }
   for (Confirmed& confirmed : confirmed_) FailExpired(&confirmed.reads, now);
-  if (!round_.empty() && now - asked_at_ >= kReadIndexRetryInterval) Ask();
+  if (!round_.empty() && now - asked_at_ >= kReadIndexRetryInterval) {
+    metrics_->read_indexes_slow.Add();
+    ETCDD_LOG(kWarn, "waiting for ReadIndex response took too long, retrying",
+              {{"sent-request-id", round_id_},
+               {"retry-timeout", base::LogDuration(kReadIndexRetryInterval)}});
+    Ask();
+  }
   ScheduleRound();
 }
 
@@ -105,14 +123,16 @@ void LinearizableReader::Finish(std::vector<Waiting> reads, const absl::Status& 
   for (Waiting& waiting : reads) waiting.ready(status);
 }
 
-void LinearizableReader::FailExpired(std::vector<Waiting>* reads, absl::Duration now) {
+bool LinearizableReader::FailExpired(std::vector<Waiting>* reads, absl::Duration now) {
   auto expired = std::stable_partition(reads->begin(), reads->end(), [now](const Waiting& waiting) {
     return waiting.deadline > now;
   });
   std::vector<Waiting> late(std::make_move_iterator(expired),
                             std::make_move_iterator(reads->end()));
   reads->erase(expired, reads->end());
+  const bool any = !late.empty();
   Finish(std::move(late), base::ApiError(base::ErrorId::kTimeout));
+  return any;
 }
 
 }  // namespace etcdd::server

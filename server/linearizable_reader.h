@@ -22,6 +22,8 @@
 
 namespace etcdd::server {
 
+struct ServerMetrics;
+
 inline constexpr absl::Duration kReadIndexRetryInterval = absl::Milliseconds(500);
 // Reads waiting at one time; more are refused with `too many requests`.
 inline constexpr size_t kWaitingReadsMax = 1 << 20;
@@ -32,8 +34,9 @@ class LinearizableReader {
   using Ready = absl::AnyInvocable<void(absl::Status)>;
   using AskReadIndex = absl::AnyInvocable<void(base::Bytes context)>;
 
+  // `metrics` must outlive the reader.
   LinearizableReader(base::Strand* strand, const base::Clock* clock, absl::Duration timeout,
-                     AskReadIndex ask);
+                     ServerMetrics* metrics, AskReadIndex ask);
   ~LinearizableReader();
 
   void Read(Ready ready);
@@ -61,11 +64,13 @@ class LinearizableReader {
   void StartRound();
   void Ask();
   static void Finish(std::vector<Waiting> reads, const absl::Status& status);
-  static void FailExpired(std::vector<Waiting>* reads, absl::Duration now);
+  // True: there were any.
+  static bool FailExpired(std::vector<Waiting>* reads, absl::Duration now);
 
   base::Strand* const strand_;
   const base::Clock* const clock_;
   const absl::Duration timeout_;
+  ServerMetrics* const metrics_;
   AskReadIndex ask_;
 
   std::vector<Waiting> next_;       // join the round after the current one

@@ -26,25 +26,28 @@ using Done = absl::AnyInvocable<void(absl::Status status, std::string reply)>;
 
 class RequestWaiter {
  public:
-  struct Expired {
+  struct Waiter {
     Done done;
     absl::Duration started;
+    int kind = 0;
   };
 
-  // `bytes`: what the request holds in memory while it waits. Requires: `id` is not registered.
-  void Register(uint64_t id, absl::Duration now, absl::Duration timeout, size_t bytes, Done done) {
-    waiting_.emplace(id, Waiting{std::move(done), now, bytes});
+  // `bytes`: what the request holds in memory while it waits; `kind` is the caller's and comes back
+  // with the waiter. Requires: `id` is not registered.
+  void Register(uint64_t id, absl::Duration now, absl::Duration timeout, size_t bytes, int kind,
+                Done done) {
+    waiting_.emplace(id, Waiting{{std::move(done), now, kind}, bytes});
     order_.emplace_back(now + timeout, id);
     waiting_bytes_ += bytes;
   }
 
-  // The caller's Done, or nullopt when nobody waits (any more) for this id.
-  std::optional<Done> Take(uint64_t id) {
+  // Who waits for this id, or nullopt when nobody does (any more).
+  std::optional<Waiter> Take(uint64_t id) {
     auto found = waiting_.find(id);
     if (found == waiting_.end()) return std::nullopt;
-    Done done = std::move(found->second.done);
+    Waiter waiter = std::move(found->second.waiter);
     Erase(found);
-    return done;
+    return waiter;
   }
 
   bool Contains(uint64_t id) const { return waiting_.contains(id); }
@@ -52,14 +55,14 @@ class RequestWaiter {
   uint64_t waiting_bytes() const { return waiting_bytes_; }
 
   // Those whose time is up, oldest first.
-  std::vector<Expired> TakeExpired(absl::Duration now) {
-    std::vector<Expired> expired;
+  std::vector<Waiter> TakeExpired(absl::Duration now) {
+    std::vector<Waiter> expired;
     while (!order_.empty()) {
       const auto [deadline, id] = order_.front();
       auto found = waiting_.find(id);
       if (found != waiting_.end()) {
         if (deadline > now) break;
-        expired.push_back({std::move(found->second.done), found->second.started});
+        expired.push_back(std::move(found->second.waiter));
         Erase(found);
       }
       order_.pop_front();
@@ -70,7 +73,7 @@ class RequestWaiter {
   std::vector<Done> TakeAll() {
     std::vector<Done> all;
     for (const auto& [deadline, id] : order_) {
-      if (auto done = Take(id)) all.push_back(std::move(*done));
+      if (auto waiter = Take(id)) all.push_back(std::move(waiter->done));
     }
     order_.clear();
     return all;
@@ -78,8 +81,7 @@ class RequestWaiter {
 
  private:
   struct Waiting {
-    Done done;
-    absl::Duration started;
+    Waiter waiter;
     size_t bytes;
   };
   using Map = absl::flat_hash_map<uint64_t, Waiting>;

@@ -29,6 +29,10 @@ bool ParseRecordKey(std::string_view key, Alarm* alarm) {
 
 }  // namespace
 
+std::string_view AlarmName(int32_t type) {
+  return type == kAlarmNoSpace ? "NOSPACE" : type == kAlarmCorrupt ? "CORRUPT" : "UNKNOWN";
+}
+
 absl::Status AlarmStore::Restore(const mvcc::View& view) {
   alarms_.clear();
   absl::Status broken;

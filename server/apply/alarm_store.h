@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,9 @@ namespace etcdd::apply {
 inline constexpr int32_t kAlarmNone = 0;
 inline constexpr int32_t kAlarmNoSpace = 1;
 inline constexpr int32_t kAlarmCorrupt = 2;
+
+// "NOSPACE", "CORRUPT"; "UNKNOWN" for all others.
+std::string_view AlarmName(int32_t type);
 
 struct Alarm {
   int32_t type = kAlarmNone;

@@ -10,6 +10,7 @@
 #include "server/base/api_error.h"
 #include "server/base/coding.h"
 #include "server/base/log.h"
+#include "server/server_metrics.h"
 
 namespace etcdd::apply {
 namespace {
@@ -81,6 +82,8 @@ ApplyResult Applier::ApplyPut(std::string_view body, uint64_t raft_term) {
                         {put->lease, put->ignore_value, put->ignore_lease, put->prev_kv});
   txn.End();
   if (!result.ok()) return Refuse(result.status());
+  parts_.metrics->puts.Add();
+  parts_.metrics->put_bytes.Add(put->key.size() + put->value.size());
   ApplyResult applied;
   if (!fits) {
     applied.status = ApiError(ErrorId::kNoSpace);
@@ -102,6 +105,7 @@ ApplyResult Applier::ApplyDeleteRange(std::string_view body, uint64_t raft_term)
                                 request->prev_kv ? &prev_kvs : nullptr);
   txn.End();
   if (!result.ok()) return Refuse(result.status());
+  parts_.metrics->deletes.Add();
   ApplyResult applied;
   AppendReplyHeader(raft_term, &applied.reply);
   base::AppendVarintField(2, static_cast<uint64_t>(result->deleted), &applied.reply);
@@ -118,9 +122,15 @@ ApplyResult Applier::ApplyTxn(std::string_view body, uint64_t raft_term) {
   const bool fits = parts_.quota->Available(cost);
   mvcc::WriteTxn txn = parts_.store->NewWriteTxn();
   std::string responses;
-  auto status = RunTxn(request, txn, *parts_.lessor, &responses);
+  TxnCounts counts;
+  auto status = RunTxn(request, txn, *parts_.lessor, &responses, &counts);
   txn.End();
   if (!status.ok()) return Refuse(std::move(status));
+  parts_.metrics->puts.Add(counts.puts);
+  parts_.metrics->put_bytes.Add(counts.put_bytes);
+  parts_.metrics->deletes.Add(counts.deletes);
+  parts_.metrics->ranges.Add(counts.ranges);
+  if (counts.puts + counts.deletes + counts.ranges > 1) parts_.metrics->txns.Add();
   ApplyResult applied;
   if (!fits) {
     applied.status = ApiError(ErrorId::kNoSpace);
@@ -157,6 +167,8 @@ ApplyResult Applier::ApplyLeaseGrant(std::string_view body, uint64_t raft_term,
   const bool fits = parts_.quota->Available(kLeaseGrantCostBytes);
   auto ttl = parts_.lessor->Grant(request.id(), request.ttl(), batch);
   if (!ttl.ok()) return Refuse(ttl.status());
+  parts_.metrics->leases_granted.Add();
+  parts_.metrics->lease_ttl_seconds.Observe(static_cast<double>(*ttl));
   ApplyResult applied;
   if (!fits) {
     applied.status = ApiError(ErrorId::kNoSpace);
@@ -187,6 +199,8 @@ ApplyResult Applier::ApplyLeaseRevoke(std::string_view body, uint64_t raft_term,
   }
   txn.End();
   parts_.lessor->Remove(request.id(), batch);
+  parts_.metrics->leases_revoked.Add();
+  parts_.metrics->deletes.Add(keys->size());
   ApplyResult applied;
   AppendReplyHeader(raft_term, &applied.reply);
   return applied;
@@ -217,13 +231,14 @@ ApplyResult Applier::ApplyAlarm(std::string_view body, uint64_t raft_term, mvcc:
       if (alarm.type == kAlarmNone) break;  // MAINT-001: a no-op
       parts_.alarms->Activate(alarm, batch);
       listed.push_back(alarm);
+      parts_.metrics->SetAlarm(alarm.member_id, AlarmName(alarm.type), true);
       ETCDD_LOG(kWarn, "alarm raised",
-                {{"alarm", alarm.type == kAlarmNoSpace ? "NOSPACE"
-                           : alarm.type == kAlarmCorrupt ? "CORRUPT" : "UNKNOWN"},
-                 {"from", base::LogId(alarm.member_id)}});
+                {{"alarm", AlarmName(alarm.type)}, {"from", base::LogId(alarm.member_id)}});
       break;
     case etcdserverpb::AlarmRequest::DEACTIVATE:
-      if (parts_.alarms->Deactivate(alarm, batch)) listed.push_back(alarm);
+      if (!parts_.alarms->Deactivate(alarm, batch)) break;
+      listed.push_back(alarm);
+      parts_.metrics->SetAlarm(alarm.member_id, AlarmName(alarm.type), false);
       break;
     default:
       return Unreadable("alarm");
@@ -253,6 +268,7 @@ ApplyResult Applier::ApplyClusterVersion(std::string_view body, mvcc::Batch& bat
   membershippb::ClusterVersionSetRequest request;
   if (!Parse(body, &request)) return Unreadable("cluster version");
   const bool first = parts_.cluster->version().empty();
+  parts_.metrics->SetClusterVersion(parts_.cluster->version(), request.ver());
   parts_.cluster->SetVersion(request.ver(), batch);
   ETCDD_LOG(kInfo, first ? "set initial cluster version" : "updated cluster version",
             {{"cluster-id", base::LogId(parts_.identity.cluster_id)},

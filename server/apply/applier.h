@@ -17,6 +17,10 @@
 #include "server/lease/lessor.h"
 #include "server/membership/cluster.h"
 
+namespace etcdd::server {
+struct ServerMetrics;
+}
+
 namespace etcdd::apply {
 
 struct ApplyResult {
@@ -38,6 +42,7 @@ struct ApplierParts {
   AlarmStore* alarms = nullptr;
   membership::Cluster* cluster = nullptr;
   const Quota* quota = nullptr;
+  server::ServerMetrics* metrics = nullptr;
   Identity identity;
 };
 

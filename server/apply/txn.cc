@@ -159,8 +159,8 @@ constexpr uint32_t kResponsesField = 3;
 
 class Executor {
  public:
-  Executor(const mvcc::ReadTxn& read, mvcc::WriteTxn* write, const Path& path)
-      : read_(read), write_(write), path_(path) {}
+  Executor(const mvcc::ReadTxn& read, mvcc::WriteTxn* write, const Path& path, TxnCounts* counts)
+      : read_(read), write_(write), path_(path), counts_(counts) {}
 
   absl::Status Run(const TxnRequest& request, std::string* body) {
     const bool succeeded = path_[position_++];
@@ -181,6 +181,7 @@ class Executor {
   absl::StatusOr<uint32_t> RunOp(const RequestOp& op, std::string* out) {
     switch (op.request_case()) {
       case RequestOp::kRequestRange: {
+        ++counts_->ranges;
         std::string kvs;
         ETCDD_ASSIGN_OR_RETURN(auto result,
                                read_.Range(ToRangeOptions(op.request_range()), &kvs));
@@ -190,6 +191,8 @@ class Executor {
       }
       case RequestOp::kRequestPut: {
         const auto& put = op.request_put();
+        ++counts_->puts;
+        counts_->put_bytes += put.key().size() + put.value().size();
         ETCDD_ASSIGN_OR_RETURN(auto result,
                                write_->Put(put.key(), put.value(),
                                            {put.lease(), put.ignore_value(), put.ignore_lease(),
@@ -200,6 +203,7 @@ class Executor {
       }
       case RequestOp::kRequestDeleteRange: {
         const auto& request = op.request_delete_range();
+        ++counts_->deletes;
         std::string prev_kvs;
         ETCDD_ASSIGN_OR_RETURN(auto result,
                                write_->DeleteRange(request.key(), request.range_end(),
@@ -222,15 +226,17 @@ class Executor {
   const mvcc::ReadTxn& read_;
   mvcc::WriteTxn* const write_;  // null for a read-only Txn
   const Path& path_;
+  TxnCounts* const counts_;
   size_t position_ = 0;
 };
 
 absl::Status Run(const TxnRequest& request, const mvcc::ReadTxn& read, mvcc::WriteTxn* write,
-                 const mvcc::LeaseAttacher* leases, std::string* body) {
+                 const mvcc::LeaseAttacher* leases, std::string* body, TxnCounts* counts) {
+  TxnCounts unwanted;
   Path path;
   ETCDD_RETURN_IF_ERROR(DecidePath(request, read, &path));
   ETCDD_RETURN_IF_ERROR(Verifier(read, leases).Verify(request, path));
-  return Executor(read, write, path).Run(request, body);
+  return Executor(read, write, path, counts != nullptr ? counts : &unwanted).Run(request, body);
 }
 
 mvcc::SortOrder ToSortOrder(int order) {
@@ -286,13 +292,13 @@ void AppendRangeBody(std::string_view kvs, const mvcc::RangeResult& result, std:
 }
 
 absl::Status RunTxn(const TxnRequest& request, mvcc::WriteTxn& txn,
-                    const mvcc::LeaseAttacher& leases, std::string* body) {
-  return Run(request, txn, &txn, &leases, body);
+                    const mvcc::LeaseAttacher& leases, std::string* body, TxnCounts* counts) {
+  return Run(request, txn, &txn, &leases, body, counts);
 }
 
 absl::Status RunReadOnlyTxn(const TxnRequest& request, const mvcc::ReadTxn& txn,
-                            std::string* body) {
-  return Run(request, txn, nullptr, nullptr, body);
+                            std::string* body, TxnCounts* counts) {
+  return Run(request, txn, nullptr, nullptr, body, counts);
 }
 
 }  // namespace etcdd::apply

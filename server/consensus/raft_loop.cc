@@ -21,8 +21,6 @@ RaftLoop::~RaftLoop() { *alive_ = false; }
 void RaftLoop::Start() {
   tick_due_ = parts_.clock->Monotonic() + options_.tick_interval;
   tick_timer_ = parts_.strand->PostAfter(options_.tick_interval, [this] { Tick(); });
-  const raft::ConfState conf_state = node_->conf_state();
-  if (conf_state.voters == std::vector<raft::NodeId>{node_->id()}) node_->Campaign();
   ScheduleDrive();
 }
 
@@ -88,8 +86,18 @@ void RaftLoop::Drive() {
     FlushProposals();
     while (!stopped_ && node_->HasReady()) HandleReady();
     StartWalJob();
+    CampaignIfAlone();
   } while (!stopped_ && (node_->HasReady() || HasProposals()));
   driving_ = false;
+}
+
+// Nobody else can become leader, so there is no reason to wait for a timeout (CONS-018). Raft does
+// not campaign while a committed change of membership is unapplied; hence the wait for apply.
+void RaftLoop::CampaignIfAlone() {
+  if (campaigned_ || stopped_ || node_->applied() < node_->committed()) return;
+  if (node_->conf_state().voters != std::vector<raft::NodeId>{node_->id()}) return;
+  campaigned_ = true;
+  node_->Campaign();
 }
 
 bool RaftLoop::HasProposals() const {
@@ -142,17 +150,16 @@ void RaftLoop::StartWalJob() {
         parts_.wal_strand == nullptr ||
         (!job.mark.has_value() && job.entry_count <= kInlineSyncEntriesMax);
     if (is_inline) {
-      const absl::Status status = RunWalJob(*wal_, job);
+      const absl::Status status = TimeWalJob(parts_, *wal_, job);
       if (!status.ok()) return Fail(status);
       FinishWalJob(std::move(job));
       continue;
     }
     wal_busy_ = true;
     auto shared = std::make_shared<WalJob>(std::move(job));
-    parts_.wal_strand->Post([this, alive = alive_, shared, wal = wal_.get(),
-                             strand = parts_.strand] {
-      absl::Status status = RunWalJob(*wal, *shared);
-      strand->Post([this, alive, shared, status = std::move(status)] {
+    parts_.wal_strand->Post([this, alive = alive_, shared, wal = wal_.get(), parts = parts_] {
+      absl::Status status = TimeWalJob(parts, *wal, *shared);
+      parts.strand->Post([this, alive, shared, status = std::move(status)] {
         if (!*alive || stopped_) return;
         wal_busy_ = false;
         if (!status.ok()) return Fail(status);
@@ -161,6 +168,14 @@ void RaftLoop::StartWalJob() {
       });
     });
   }
+}
+
+absl::Status RaftLoop::TimeWalJob(const Parts& parts, wal::Wal& wal, const WalJob& job) {
+  if (parts.wal_write_seconds == nullptr) return RunWalJob(wal, job);
+  const absl::Duration begin = parts.clock->Monotonic();
+  absl::Status status = RunWalJob(wal, job);
+  parts.wal_write_seconds->Observe(absl::ToDoubleSeconds(parts.clock->Monotonic() - begin));
+  return status;
 }
 
 absl::Status RaftLoop::RunWalJob(wal::Wal& wal, const WalJob& job) {
@@ -199,7 +214,8 @@ void RaftLoop::FinishMark(WalJob& job) {
   auto snapshot = storage_->CreateSnapshot(index, job.mark_conf_state, base::Bytes());
   // Refused only when a newer one is there already, which then serves as well.
   if (!snapshot.ok()) {
-    ETCDD_LOG(kDebug, "snapshot mark is older than the newest one", {base::LogField(snapshot.status())});
+    ETCDD_LOG(kDebug, "snapshot mark is older than the newest one",
+              {base::LogField(snapshot.status())});
   }
   const uint64_t keep_from = index > job.catch_up_entries ? index - job.catch_up_entries : 1;
   if (keep_from > storage_->FirstIndex()) {
@@ -229,6 +245,7 @@ void RaftLoop::Tick() {
   const absl::Duration now = parts_.clock->Monotonic();
   const absl::Duration late = now - tick_due_;
   if (late > kLateTickIntervals * options_.tick_interval) {
+    if (parts_.late_ticks != nullptr) parts_.late_ticks->Add();
     ETCDD_LOG(kWarn,
               "leader failed to send out heartbeat on time; took too long, leader is overloaded "
               "likely from slow disk",

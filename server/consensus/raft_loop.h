@@ -23,6 +23,7 @@
 #include "raft/raw_node.h"
 #include "server/base/bytes.h"
 #include "server/base/clock.h"
+#include "server/base/metrics.h"
 #include "server/base/strand.h"
 #include "server/consensus/transport.h"
 #include "wal/wal.h"
@@ -53,20 +54,23 @@ struct RaftLoopOptions {
 
 class RaftLoop {
  public:
-  // All pointers are borrowed and outlive the loop; `transport` may be null (no peers). `wal_strand`
-  // null: every write is inline.
+  // All pointers are borrowed and outlive the loop. `transport` null: no peers. `wal_strand` null:
+  // every write is inline.
   struct Parts {
     base::Strand* strand = nullptr;
     base::Strand* wal_strand = nullptr;
     const base::Clock* clock = nullptr;
     Application* application = nullptr;
     Transport* transport = nullptr;
+    // Metrics, either may be null: ticks that came late, and the time of each WAL batch.
+    base::Counter* late_ticks = nullptr;
+    base::Histogram* wal_write_seconds = nullptr;
   };
   RaftLoop(Parts parts, RaftLoopOptions options, std::unique_ptr<raft::RawNode> node,
            std::unique_ptr<raft::MemoryStorage> storage, std::unique_ptr<wal::Wal> wal);
   ~RaftLoop();
 
-  // Starts ticking; a lone voter campaigns at once (CONS-018).
+  // Starts ticking; a lone voter campaigns as soon as it may (CONS-018).
   void Start();
   // Ends ticking and waits for nothing: an unfinished WAL write is abandoned to its strand, whose
   // owner joins it before this object goes. Afterwards no Application method is called.
@@ -104,8 +108,11 @@ class RaftLoop {
   void Drive();
   bool HasProposals() const;
   void FlushProposals();
+  void CampaignIfAlone();
   void HandleReady();
   void StartWalJob();
+  // Measured; on whichever thread.
+  static absl::Status TimeWalJob(const Parts& parts, wal::Wal& wal, const WalJob& job);
   static absl::Status RunWalJob(wal::Wal& wal, const WalJob& job);
   void FinishWalJob(WalJob job);
   void FinishMark(WalJob& job);
@@ -132,6 +139,7 @@ class RaftLoop {
   bool wal_busy_ = false;
   bool drive_scheduled_ = false;
   bool driving_ = false;
+  bool campaigned_ = false;
   bool stopped_ = false;
   base::TimerId tick_timer_ = 0;
   absl::Duration tick_due_;

@@ -8,6 +8,7 @@
 //
 // Confined to the loop that owns the connection, which in this build is also the server's strand.
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -18,13 +19,47 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/base/bytes.h"
+#include "server/base/metrics.h"
 
 namespace etcdd::rpc {
+
+// Where the requests of one method are counted. Made once; outlives its requests.
+struct MethodCounters {
+  base::Counter* received = nullptr;
+  base::Counter* sent = nullptr;
+  base::Counter* received_bytes = nullptr;
+  base::Counter* sent_bytes = nullptr;
+  std::array<base::Counter*, 17> handled{};  // by status code
+};
 
 // Facts about the caller, the same for unary calls and streams.
 class CallContext {
  public:
   virtual ~CallContext() = default;
+
+  // Given by the dispatcher; the front end then tells of each message and of the end. Only the
+  // first CountEnd of a request counts; nothing is counted without counters.
+  void set_counters(const MethodCounters* counters) { counters_ = counters; }
+  void CountReceived(size_t bytes) const {
+    if (counters_ == nullptr) return;
+    counters_->received->Add();
+    counters_->received_bytes->Add(bytes);
+  }
+  void CountSent(size_t bytes) const {
+    if (counters_ == nullptr) return;
+    counters_->sent->Add();
+    counters_->sent_bytes->Add(bytes);
+  }
+  void CountEnd(absl::StatusCode code) {
+    if (counters_ == nullptr) return;
+    counters_->handled[static_cast<size_t>(code)]->Add();
+    counters_ = nullptr;
+  }
+  // The end of a request that nobody waits for any more.
+  void CountAbandoned(absl::StatusCode code) {
+    CountEnd(code == absl::StatusCode::kOk ? absl::StatusCode::kCancelled : code);
+  }
+
   // Full method path, "/etcdserverpb.KV/Put".
   virtual std::string_view method() const = 0;
   // First value of a request header (lower-case name), or nullopt. Binary ("-bin") values are
@@ -34,6 +69,9 @@ class CallContext {
   virtual std::string_view peer() const = 0;
   // Point on Clock::Monotonic() after which the client no longer waits; InfiniteDuration if none.
   virtual absl::Duration deadline() const = 0;
+
+ private:
+  const MethodCounters* counters_ = nullptr;
 };
 
 // One unary request.

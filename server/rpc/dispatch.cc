@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include <google/protobuf/descriptor.h>
+
 #include "absl/strings/str_cat.h"
 #include "proto/rpc.pb.h"
 #include "proto/v3election.pb.h"
@@ -9,13 +11,15 @@
 #include "server/base/api_error.h"
 #include "server/base/check.h"
 #include "server/etcd_server.h"
+#include "server/server_metrics.h"
 
 namespace etcdd::rpc {
 namespace {
 
 absl::Status NotServed(std::string_view method) {
-  return absl::UnimplementedError(absl::StrCat("etcdserver: ", absl::string_view(method.data(),
-                                  method.size()), " is not supported yet by this version of etcdd"));
+  return absl::UnimplementedError(
+      absl::StrCat("etcdserver: ", absl::string_view(method.data(), method.size()),
+                   " is not supported yet by this version of etcdd"));
 }
 
 bool IsUtf8(std::string_view text) {
@@ -30,6 +34,43 @@ bool IsUtf8(std::string_view text) {
     i += size;
   }
   return true;
+}
+
+// Names of gRPC's codes as its metrics show them, by number.
+constexpr std::string_view kCodeNames[] = {
+    "OK",            "Canceled",          "Unknown",            "InvalidArgument",
+    "DeadlineExceeded", "NotFound",       "AlreadyExists",      "PermissionDenied",
+    "ResourceExhausted", "FailedPrecondition", "Aborted",       "OutOfRange",
+    "Unimplemented", "Internal",          "Unavailable",        "DataLoss",
+    "Unauthenticated"};
+
+base::Metrics::Labels MethodLabels(const google::protobuf::MethodDescriptor& method) {
+  const char* type = method.client_streaming()
+                         ? (method.server_streaming() ? "bidi_stream" : "client_stream")
+                         : (method.server_streaming() ? "server_stream" : "unary");
+  return {{"grpc_type", type},
+          {"grpc_service", method.service()->full_name()},
+          {"grpc_method", method.name()}};
+}
+
+std::unique_ptr<MethodCounters> MakeCounters(const google::protobuf::MethodDescriptor& method,
+                                             server::ServerMetrics& metrics) {
+  const base::Metrics::Labels labels = MethodLabels(method);
+  auto counters = std::make_unique<MethodCounters>();
+  counters->received = &metrics.registry.AddCounter(
+      "grpc_server_msg_received_total", "Messages received, by method.", labels);
+  counters->sent = &metrics.registry.AddCounter("grpc_server_msg_sent_total",
+                                                "Messages sent, by method.", labels);
+  counters->received_bytes = &metrics.client_received_bytes;
+  counters->sent_bytes = &metrics.client_sent_bytes;
+  for (size_t code = 0; code < counters->handled.size(); ++code) {
+    base::Metrics::Labels with_code = labels;
+    with_code.emplace_back("grpc_code", kCodeNames[code]);
+    counters->handled[code] = &metrics.registry.AddCounter(
+        "grpc_server_handled_total", "Requests that came to an end, by method and code.",
+        with_code);
+  }
+  return counters;
 }
 
 }  // namespace
@@ -51,6 +92,9 @@ ServiceDispatcher::ServiceDispatcher(server::EtcdServer* server) : server_(serve
         const std::string path = absl::StrCat("/", service->full_name(), "/", method->name());
         Method entry;
         entry.is_stream = method->client_streaming() || method->server_streaming();
+        entry.started = &server->metrics().registry.AddCounter(
+            "grpc_server_started_total", "Requests received, by method.", MethodLabels(*method));
+        entry.counters = MakeCounters(*method, server->metrics());
         entry.unary = [](std::shared_ptr<Call> call) {
           call->Finish(NotServed(call->method()), {});
         };
@@ -91,20 +135,25 @@ Dispatcher::MethodKind ServiceDispatcher::Classify(std::string_view method) cons
 }
 
 void ServiceDispatcher::Dispatch(std::shared_ptr<Call> call) {
+  const Method& method = methods_.find(call->method())->second;
+  method.started->Add();
+  call->set_counters(method.counters.get());
+  call->CountReceived(call->request().size());
   const absl::Status admitted = Admit(*call);
   if (!admitted.ok()) return call->Finish(admitted, {});
-  const auto& handler = methods_.find(call->method())->second.unary;
-  handler(std::move(call));
+  method.unary(std::move(call));
 }
 
 void ServiceDispatcher::Dispatch(std::shared_ptr<Stream> stream) {
+  const Method& method = methods_.find(stream->method())->second;
+  method.started->Add();
+  stream->set_counters(method.counters.get());
   const absl::Status admitted = Admit(*stream);
   if (!admitted.ok()) {
     stream->SetEvents({});
     return stream->Finish(admitted);
   }
-  const auto& handler = methods_.find(stream->method())->second.stream;
-  handler(std::move(stream));
+  method.stream(std::move(stream));
 }
 
 absl::Status ServiceDispatcher::Admit(const CallContext& context) const {

@@ -40,6 +40,8 @@ class ServiceDispatcher final : public Dispatcher {
  private:
   struct Method {
     bool is_stream = false;
+    base::Counter* started = nullptr;
+    std::unique_ptr<MethodCounters> counters;  // its requests point to it
     UnaryHandler unary;
     StreamHandler stream;
   };

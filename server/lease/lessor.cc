@@ -215,7 +215,8 @@ std::vector<Checkpoint> Lessor::TakeCheckpoints() {
     Lease* lease = Find(id);
     if (lease == nullptr || lease->next_checkpoint > now) continue;
     lease->next_checkpoint = absl::InfiniteDuration();
-    const int64_t remaining = absl::ToInt64Seconds(absl::Ceil(lease->expiry - now, absl::Seconds(1)));
+    const int64_t remaining =
+        absl::ToInt64Seconds(absl::Ceil(lease->expiry - now, absl::Seconds(1)));
     if (remaining <= 0 || remaining >= lease->ttl_seconds) continue;
     due.push_back({id, remaining});
   }

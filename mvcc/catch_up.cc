@@ -223,12 +223,14 @@ void CatchUp::Collect(EncodedRevision* revision, WatcherGroup<Participant>* grou
                       std::vector<Participant*>* touched) {
   const int64_t number = revision->revision();
   const std::vector<Event>& events = revision->events();
+  // The pair before the compact revision is compacted, even where memory still has it (WATCH-029).
+  const bool prev_readable = number > state_->world.history->CompactRevision();
   for (size_t i = 0; i < events.size(); ++i) {
     group->VisitWatching(events[i].key, [&](Participant& participant) {
       const Watcher& watcher = *participant.watcher;
       if (participant.stopped || number < participant.next) return;
       if (!watcher.Wants(events[i].is_delete)) return;
-      const base::Bytes& encoded = revision->Encoded(i, watcher.prev_kv, *state_);
+      const base::Bytes& encoded = revision->Encoded(i, watcher.prev_kv && prev_readable, *state_);
       participant.pending.push_back(encoded);
       participant.pending_bytes += encoded.size();
       if (participant.touched_revision != number) {

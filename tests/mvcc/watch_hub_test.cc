@@ -375,6 +375,21 @@ TEST_F(WatchHubTest, CompactedPreviousPairIsLeftOut) {  // WATCH-029
   EXPECT_THAT(EventsOf(client->Read()), ElementsAre("PUT a=3@3", "PUT a=4@4 was 3"));
 }
 
+TEST_F(WatchHubTest, CompactedPreviousPairIsLeftOutThoughInMemory) {  // WATCH-029
+  auto live = NewClient();  // With a watch there, recent revisions stay in memory.
+  Watch(*live, WatchKey("z"));
+  Put("a", "2");
+  Put("a", "3");
+  Put("a", "4");
+  Compact(3);
+  auto create = WatchKey("a", 3);
+  create.prev_kv = true;
+  auto client = NewClient();
+  Watch(*client, create);
+  RunAll();
+  EXPECT_THAT(EventsOf(client->Read()), ElementsAre("PUT a=3@3", "PUT a=4@4 was 3"));
+}
+
 TEST_F(WatchHubTest, ManualProgress) {  // WATCH-036
   auto client = NewClient();
   client->stream->RequestProgress();  // no watches: no answer

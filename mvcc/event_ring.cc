@@ -16,7 +16,7 @@ constexpr size_t kEventOverheadBytes = 192;
 }  // namespace
 
 EncodedRevision::EncodedRevision(RevisionEvents events)
-    : revision_(events.revision), events_(std::move(events.events)), encodings_(events_.size()) {
+    : revision_(events.revision), events_(std::move(events.events)) {
   ETCDD_CHECK(!events_.empty());
   bytes_ = 0;
   for (const Event& event : events_) {
@@ -25,10 +25,18 @@ EncodedRevision::EncodedRevision(RevisionEvents events)
   }
 }
 
+EncodedRevision::Made& EncodedRevision::made() {
+  if (made_ == nullptr) {
+    made_ = std::make_unique<Made>();
+    made_->encodings.resize(events_.size());
+  }
+  return *made_;
+}
+
 const base::Bytes& EncodedRevision::Encoded(size_t index, bool with_prev,
                                             PrevKvLookup& lookup) {
   Event& event = events_[index];
-  Encodings& encodings = encodings_[index];
+  Encodings& encodings = made().encodings[index];
   if (with_prev && event.prev_kv.empty() && event.prev_revision.main > 0) {
     event.prev_kv = lookup.PrevKv(event.key, revision_ - 1);
     event.prev_revision = Revision();  // what is not there now will not come
@@ -51,7 +59,7 @@ const base::Bytes& EncodedRevision::Joined(absl::Span<const uint32_t> indices, b
                                            PrevKvLookup& lookup) {
   ETCDD_CHECK(!indices.empty());
   if (indices.size() == 1) return Encoded(indices[0], with_prev, lookup);
-  LastJoined& last = with_prev ? joined_with_prev_ : joined_plain_;
+  LastJoined& last = with_prev ? made().with_prev : made().plain;
   if (absl::MakeConstSpan(last.indices) != indices) {
     std::vector<base::Bytes> parts;
     parts.reserve(indices.size());

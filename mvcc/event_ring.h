@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -53,11 +54,18 @@ class EncodedRevision {
     base::Bytes bytes;
   };
 
+  // Only for what somebody watches; most revisions are watched by nobody, and small.
+  struct Made {
+    std::vector<Encodings> encodings;  // one per event
+    LastJoined plain;
+    LastJoined with_prev;
+  };
+  Made& made();
+
   int64_t revision_;
   std::vector<Event> events_;
-  std::vector<Encodings> encodings_;  // same size as events_, filled when asked for
-  LastJoined joined_plain_, joined_with_prev_;
   size_t bytes_;
+  std::unique_ptr<Made> made_;
 };
 
 // One Bytes made of all parts.

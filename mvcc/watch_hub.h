@@ -36,7 +36,7 @@ struct WatchState;
 struct WatchHubOptions {
   // The ring keeps at most so many revisions and about so many bytes.
   size_t ring_revisions_max = 65536;
-  size_t ring_bytes_max = 32u << 20;
+  size_t ring_bytes_max = 8u << 20;
   // A response of the past has at most so many revisions (WATCH-027), and ends with the revision
   // that takes it over so many bytes. The first also bounds one piece of work on the apply strand.
   size_t catch_up_revisions_max = 1000;

@@ -1,5 +1,6 @@
 #include "mvcc/watch_stream.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -42,6 +43,7 @@ WatchStream::WatchStream(WatchState* state, CatchUp* catch_up, WatchSink* sink)
 }
 
 WatchStream::~WatchStream() {
+  ETCDD_CHECK_MSG(!sending_, "a sink ended its stream from within Send");
   if (progress_timer_ != 0) state_->world.apply->Cancel(progress_timer_);
   for (const auto& [id, watcher] : watchers_) Stop(watcher.get());
   state_->streams.erase(number_);
@@ -161,6 +163,7 @@ void WatchStream::RequestProgress() {
 }
 
 void WatchStream::OnWritable() {
+  ETCDD_CHECK_MSG(!sending_, "a sink called OnWritable from within Send");
   writable_ = true;
   catch_up_->OnWritable(this);
 }
@@ -204,7 +207,9 @@ void WatchStream::SendFragments(const Watcher& watcher, std::string_view header_
 }
 
 void WatchStream::Send(std::string head, base::Bytes events) {
+  sending_ = true;
   if (!sink_->Send(std::move(head), std::move(events))) writable_ = false;
+  sending_ = false;
 }
 
 void WatchStream::ArmProgressTimer() {

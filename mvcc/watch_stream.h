@@ -102,6 +102,7 @@ class WatchStream {
   std::map<int64_t, std::unique_ptr<Watcher>> watchers_;
   std::list<Watcher*> parked_;
   bool writable_ = true;
+  bool sending_ = false;  // within WatchSink::Send
   // Smallest id not yet handed out by itself; only grows (WATCH-003).
   int64_t next_automatic_id_ = 0;
   base::TimerId progress_timer_ = 0;

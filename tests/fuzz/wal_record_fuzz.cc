@@ -1,5 +1,5 @@
-// Feeds arbitrary bytes to the log's readers as a segment and as single messages. Whatever they are,
-// a reader returns or refuses; what it returns is what the writer would write again.
+// Feeds arbitrary bytes to the readers of the log as a segment and as single messages. Whatever
+// they are, a reader returns or refuses; what it returns is what the writer would write again.
 //
 // Built with clang's -fsanitize=fuzzer it is driven by libFuzzer. Otherwise it has a main of its
 // own that mutates a good segment: wal_record_fuzz [runs] [seed].

@@ -16,6 +16,7 @@ constexpr uint64_t kSectorBytes = 512;
 class DamageTest : public LogTest {
  protected:
   DamageTest() {
+    segment_bytes_ = 4096;
     Create();
     entries_ = MakeEntries(1, 8, 1, 100);
     for (const Entry& entry : entries_) SaveAndSync({1, 7, entry.index - 1}, {entry});

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/log.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fault_file_system.h"
 #include "wal/wal.h"
@@ -56,6 +57,9 @@ inline std::vector<Entry> Prefix(const std::vector<Entry>& entries, size_t size)
 
 class LogTest : public ::testing::Test {
  protected:
+  // Thousands of repairs are expected here and worth no line.
+  LogTest() { base::SetLogLevel(base::LogLevel::kError); }
+
   virtual Options options() {
     Options options;
     options.clock = &clock_;

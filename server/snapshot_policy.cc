@@ -7,7 +7,6 @@
 #include "server/base/log.h"
 
 namespace etcdd::server {
-namespace {
 
 std::string EncodeConfState(const raft::ConfState& state) {
   raftpb::ConfState out;
@@ -18,8 +17,6 @@ std::string EncodeConfState(const raft::ConfState& state) {
   out.set_auto_leave(state.auto_leave);
   return out.SerializeAsString();
 }
-
-}  // namespace
 
 SnapshotPolicy::SnapshotPolicy(Parts parts, uint64_t count, uint64_t catch_up_entries,
                                uint64_t last_index)

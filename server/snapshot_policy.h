@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "raft/types.h"
@@ -25,7 +26,12 @@ struct SnapshotPoint {
   uint64_t index = 0;
   uint64_t term = 0;
   raft::ConfState conf_state;
+  // The members as of `index`, for the .snap file (snap/membership_json.h).
+  std::string membership_document;
 };
+
+// Encoded raftpb.ConfState.
+std::string EncodeConfState(const raft::ConfState& state);
 
 class SnapshotPolicy {
  public:

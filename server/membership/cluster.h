@@ -33,6 +33,7 @@ class Cluster {
   // nullptr when unknown.
   const Member* member(uint64_t id) const;
   bool IsRemoved(uint64_t id) const { return removed_.contains(id); }
+  std::vector<uint64_t> removed_ids() const { return {removed_.begin(), removed_.end()}; }
   std::vector<uint64_t> Voters() const;
   std::vector<uint64_t> Learners() const;
   // "3.7.0"; empty until decided.

@@ -5,16 +5,16 @@
 //   while (true) {                                    // worker
 //     std::unique_ptr<Batch> batch = backend->NewBatch();
 //     absl::StatusOr<bool> more = compaction->Step(batch.get());
-//     post to the apply strand: backend->Write(*batch);   // Write is called by one thread at a time
+//     post to the apply strand: backend->Write(*batch);   // one thread at a time calls Write
 //     if (!*more) break;
 //     pause
 //   }
 //   compaction->Finish();
 //
 // Step never writes: the caller writes the batch where all other batches are written, before the
-// next Step, and skips it when batch->count() is 0. Crash-safe at any point: the records removed are
-// ones no read at or above the compact revision can see; finishedCompactRev is in the last batch,
-// and Open resumes when it is missing.
+// next Step, and skips it when batch->count() is 0. Crash-safe at any point: only records go which no
+// read at or above the compact revision can see; finishedCompactRev is in the last batch, and Open
+// resumes when it is missing.
 //
 // Confined to one thread at a time (a worker); the store's own methods may run meanwhile.
 

@@ -19,8 +19,8 @@ struct HashKvResult {
   int64_t revision = 0;  // of the store, for the header; 0 in stored hashes
 };
 
-// The running hash and the rule which records count (MAINT-027), for a hash revision R and a compact
-// revision C.
+// The running hash and the rule which records count (MAINT-027), for a hash revision R and a
+// compact revision C.
 class RevisionHasher {
  public:
   RevisionHasher(int64_t revision, int64_t compact_revision);

@@ -12,7 +12,7 @@ namespace {
 using base::Bytes;
 
 // A Bytes is one pointer to its block. These three move such a pointer in and out of a machine word
-// without touching the reference count; the block is aligned to 16, which leaves four bits for tags.
+// without touching the reference count; blocks are aligned to 16, which leaves four bits for tags.
 static_assert(sizeof(Bytes) == sizeof(uint64_t));
 static_assert(__STDCPP_DEFAULT_NEW_ALIGNMENT__ >= 16);
 

@@ -111,6 +111,7 @@ absl::Status RangeReader::NextSlice(Visit visit, int64_t* count) {
   TreeIndex::Path path;
   bool valid = index.Seek(next_, &path);
   for (uint32_t keys = 0; valid; ++keys, valid = index.Next(&path)) {
+    path.PrefetchAhead();
     const KeySlot& slot = path.slot();
     if (!end_.empty() && slot.key() >= end_) break;
     if (keys == state_->options_.read_slice_keys_max || !VisitSlot(slot, visit)) {

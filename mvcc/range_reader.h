@@ -21,7 +21,7 @@
 namespace etcdd::mvcc {
 
 // Where a read looks. Requires for kLatest: the apply strand.
-inline constexpr int64_t kReadVisible = 0;                                // pinned by the first slice
+inline constexpr int64_t kReadVisible = 0;  // pinned by the first slice
 inline constexpr int64_t kReadLatest = std::numeric_limits<int64_t>::max();
 
 // One live pair as of the revision read.

@@ -49,11 +49,12 @@ struct StoreOptions {
   // A reader holds the lock for at most this many keys and about this many bytes at a time.
   uint32_t read_slice_keys_max = 1000;
   uint32_t read_slice_bytes_max = 512 * 1024;
-  // One compaction step removes at most this many records (KV-072), looks at no more than
-  // `compaction_step_scan_max` records, and prunes no more than `compaction_step_keys_max` keys.
+  // One compaction step removes at most this many records (KV-072) and looks at no more than
+  // `compaction_step_scan_max`. The index is pruned under locks of at most about
+  // `compaction_step_keys_max` keys with history each.
   uint32_t compaction_step_revisions_max = 1000;
   uint32_t compaction_step_scan_max = 10000;
-  uint32_t compaction_step_keys_max = 2000;
+  uint32_t compaction_step_keys_max = 500;
 };
 
 // Sizes for metrics; moments in time, not consistent with each other.

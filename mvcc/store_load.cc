@@ -30,6 +30,9 @@ struct Loaded {
   bool resident;
 };
 
+constexpr size_t kFarAhead = 16;
+constexpr size_t kNearAhead = 8;
+
 // What is sorted: small, and mostly decided by the head alone.
 struct SortEntry {
   uint64_t head;   // of the key after the prefix all keys share
@@ -58,6 +61,11 @@ class Loader {
     slots.reserve(order.size());
     std::vector<KeyRevision> revisions;
     for (size_t at = 0; at < order.size();) {
+      // In key order the records are scattered: ask for those to come.
+      if (at + kFarAhead < order.size()) {
+        __builtin_prefetch(&loaded_[order[at + kFarAhead].index]);
+        __builtin_prefetch(loaded_[order[at + kNearAhead].index].record.view().data());
+      }
       const std::string_view key = KeyOf(order[at]);
       revisions.clear();
       size_t end = at;

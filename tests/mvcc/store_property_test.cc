@@ -210,7 +210,9 @@ class ModelRun {
 
   RangeOptions RandomOptions(const std::string& key, const std::string& end, int64_t newest) {
     RangeOptions o{.key = key, .range_end = end};
-    const auto around = [&] { return static_cast<int64_t>(Pick(static_cast<uint64_t>(newest + 3))); };
+    const auto around = [&] {
+      return static_cast<int64_t>(Pick(static_cast<uint64_t>(newest + 3)));
+    };
     if (Chance(40)) o.limit = static_cast<int64_t>(Pick(12)) - 1;
     o.count_only = Chance(10);
     o.keys_only = Chance(20);

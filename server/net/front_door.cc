@@ -34,6 +34,11 @@ absl::Status FrontDoor::Listen(std::string_view url, const ListenOptions& option
   return absl::OkStatus();
 }
 
+void FrontDoor::HoldConnections(bool hold) {
+  holding_ = hold;
+  if (!hold) loop_->NextTurn(this);  // resumes the listeners
+}
+
 std::vector<std::string> FrontDoor::addresses() const {
   std::vector<std::string> result;
   for (const auto& port : ports_) {

@@ -50,6 +50,9 @@ class FrontDoor final : private Listener::Owner, private Connection::Owner, priv
 
   // Starts listening. Errors: the URL, or the bind (text in Listener::Open).
   absl::Status Listen(std::string_view url, const ListenOptions& options = {});
+  // While held, connections wait in the kernel's queue and none is accepted: addresses can be bound
+  // before the server behind them is ready. Not held at first.
+  void HoldConnections(bool hold);
   // Addresses in order of Listen, with the ports the kernel chose.
   std::vector<std::string> addresses() const;
   size_t connections() const { return connections_.size(); }
@@ -65,7 +68,9 @@ class FrontDoor final : private Listener::Owner, private Connection::Owner, priv
     std::unique_ptr<Listener> listener;
   };
 
-  bool MayAccept() override { return connections_.size() < options_.connections_max; }
+  bool MayAccept() override {
+    return !holding_ && connections_.size() < options_.connections_max;
+  }
   void OnAccepted(Listener* listener, int fd, std::string peer) override;
   void OnConnectionClosed(Connection* connection) override;
   void OnTurn() override;
@@ -74,6 +79,7 @@ class FrontDoor final : private Listener::Owner, private Connection::Owner, priv
   EventLoop* const loop_;
   const FrontDoorOptions options_;
   LoopShared shared_;
+  bool holding_ = false;
   // Ports stay (connections point to their services); Drain drops only the listeners.
   std::vector<std::unique_ptr<Port>> ports_;
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;

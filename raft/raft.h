@@ -131,7 +131,9 @@ class Raft {
   bool AppendEntries(std::vector<Entry> entries);
   bool IncreaseUncommitted(const std::vector<Entry>& entries);
   void ReduceUncommitted(uint64_t payload_bytes);
-  bool CommittedInTerm() const;
+  // Whether an entry of this very leadership is committed. (Comparing terms would not do: a
+  // bootstrap snapshot may carry the first leader's term.)
+  bool CommittedInTerm() const { return log_.committed() >= term_start_index_; }
   // Commits what a quorum holds; then reads that waited for the term's first commit go on.
   bool MaybeCommit();
   void HandleTransferLeader(NodeId target);
@@ -176,6 +178,8 @@ class Raft {
 
   // Leader only: no change may be proposed while this index is not applied.
   uint64_t pending_conf_index_ = 0;
+  // Leader only: index of the empty entry it began with.
+  uint64_t term_start_index_ = 0;
   // Leader only: payload of its entries not yet applied; an estimate that saturates at 0.
   uint64_t uncommitted_bytes_ = 0;
   NodeId transfer_target_ = kNoNode;  // leader only

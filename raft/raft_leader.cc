@@ -25,6 +25,7 @@ void Raft::BecomeLeader() {
   // There may be an unapplied change among the entries of earlier terms; until they are all
   // applied, none is proposed (R15).
   pending_conf_index_ = log_.LastIndex();
+  term_start_index_ = log_.LastIndex() + 1;
   std::vector<Entry> first(1);
   const bool appended = AppendEntries(std::move(first));
   ETCDD_CHECK_MSG(appended, "empty entry was dropped");
@@ -196,11 +197,6 @@ bool Raft::AppendEntries(std::vector<Entry> entries) {
   own.index = index;
   Send(std::move(own));
   return true;
-}
-
-bool Raft::CommittedInTerm() const {
-  const absl::StatusOr<uint64_t> term = log_.Term(log_.committed());
-  return term.ok() && *term == term_;
 }
 
 bool Raft::MaybeCommit() {

@@ -119,7 +119,7 @@ void Simulation::RunChaos() {
 void Simulation::Event() {
   Node* node = RandomNode();
   const uint64_t dice = random_.Uniform(1000);
-  if (dice < 350) {
+  if (dice < 400) {
     DeliverOne();
     return;
   }
@@ -127,9 +127,9 @@ void Simulation::Event() {
     if (dice < 500) Start(node);
     return;
   }
-  if (dice < 550) {
+  if (dice < 580) {
     TakeReady(node);
-  } else if (dice < 650) {
+  } else if (dice < 660) {
     ProcessAppend(node);
   } else if (dice < 740) {
     ProcessApply(node);
@@ -139,7 +139,7 @@ void Simulation::Event() {
     node->raft->Tick();
   } else if (dice < 960) {
     Propose(node);
-  } else if (dice < 980) {
+  } else if (dice < 985) {
     AskRead(node);
   } else {
     RareEvent();
@@ -257,7 +257,7 @@ bool Simulation::Persist(Node* node, const HardState& hard_state,
                          const std::shared_ptr<const Snapshot>& snapshot,
                          absl::Span<const Entry> entries) {
   const auto crash = [this, node] {
-    if (!crashes_ || !random_.Chance(1)) return false;
+    if (!crashes_ || random_.Uniform(400) != 0) return false;
     Crash(node);
     Count("crash between writes");
     return true;

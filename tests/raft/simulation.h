@@ -29,7 +29,7 @@ struct SimulationOptions {
   uint64_t seed = 1;
   size_t nodes = 5;           // ids 1..nodes
   size_t initial_voters = 3;  // the others start empty, outside the configuration
-  int steps = 3000;
+  int steps = 10000;
   bool membership = true;
 };
 

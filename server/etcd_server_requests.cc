@@ -272,8 +272,7 @@ MemberStatus EtcdServer::Status() const {
     status.errors.emplace_back(base::ApiErrorText(ErrorId::kNoLeader));
   }
   for (const apply::Alarm& alarm : alarms_.List(apply::kAlarmNone)) {
-    status.errors.push_back("memberID:" + std::to_string(alarm.member_id) + " alarm:" +
-                            std::string(apply::AlarmName(alarm.type)));
+    status.errors.push_back(apply::AlarmText(alarm));
   }
   return status;
 }

@@ -33,6 +33,14 @@ std::string_view AlarmName(int32_t type) {
   return type == kAlarmNoSpace ? "NOSPACE" : type == kAlarmCorrupt ? "CORRUPT" : "UNKNOWN";
 }
 
+std::string AlarmText(const Alarm& alarm) {
+  std::string text;
+  if (alarm.member_id != 0) text = "memberID:" + std::to_string(alarm.member_id) + " ";
+  const bool named = alarm.type == kAlarmNoSpace || alarm.type == kAlarmCorrupt;
+  return text + "alarm:" +
+         (named ? std::string(AlarmName(alarm.type)) : std::to_string(alarm.type));
+}
+
 absl::Status AlarmStore::Restore(const mvcc::View& view) {
   alarms_.clear();
   absl::Status broken;

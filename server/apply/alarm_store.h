@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <set>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -29,6 +30,10 @@ struct Alarm {
   uint64_t member_id = 0;
   friend auto operator<=>(const Alarm&, const Alarm&) = default;
 };
+
+// As Status tells it (MAINT-021): "memberID:7 alarm:NOSPACE". An id of 0 is left out; an alarm
+// without a name is told by its number.
+std::string AlarmText(const Alarm& alarm);
 
 class AlarmStore {
  public:

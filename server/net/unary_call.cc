@@ -16,9 +16,9 @@ void UnaryCall::OnCancel(absl::AnyInvocable<void()> callback) {
 void UnaryCall::Finish(absl::Status status, std::string reply) {
   if (finish_set_) return;
   on_cancel_ = nullptr;
+  if (status.ok()) CountSent(reply.size());
   CountEnd(status.code());
   if (status.ok()) {
-    CountSent(reply.size());
     ETCDD_CHECK(reply.size() <= std::numeric_limits<uint32_t>::max());
     SetHeld(reply.size());
     char prefix[kMessagePrefixBytes];

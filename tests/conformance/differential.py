@@ -10,6 +10,7 @@ answers, and is the end with exit code 1. Exit code 77: there is nothing to comp
 
 import argparse
 import contextlib
+import math
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import generator
 import masks
 import members
+import range_stream
 import watches
 import wire
 
@@ -42,13 +44,42 @@ class KeepAlives:
         self._stream.cancel()
 
 
+class CompactionHashes:
+    """Which hash a compaction must have stored (MAINT-029): the one HashKV gave before it."""
+
+    def __init__(self):
+        self.stored = None
+        self._known = {}
+        self._all_removed = False  # Nothing is sure of compactions before our time.
+
+    def learn(self, request, answer, compacted):
+        """`compacted` is the compact revision before this request."""
+        if isinstance(request, rpc.HashKVRequest) and answer.ok and request.revision > 0:
+            self._known[request.revision] = answer.reply
+        if not isinstance(request, rpc.CompactionRequest):
+            return
+        if answer.ok:
+            known = self._known.get(request.revision)
+            sure = self._all_removed and known is not None and known.compact_revision == compacted
+            self.stored = known if sure else None
+            self._known = {}
+            self._all_removed = False
+        # Also one that is refused waits for the removal (KV-073).
+        self._all_removed |= request.physical and (answer.ok or "compacted" in answer.text)
+
+
 class Run:
     """One seed on two fresh members."""
 
     def __init__(self, seed, reference, ours):
         self._members = [reference, ours]
         self._generator = generator.Generator(seed)
-        self._streams = [watches.PairedStream(reference, ours)
+        self._hashes = CompactionHashes()
+        self._ttl_slack_seconds = 1
+        self._open_streams()
+
+    def _open_streams(self):
+        self._streams = [watches.PairedStream(*self._members)
                          for _ in range(generator.Generator.STREAMS)]
         self._keepalives = [KeepAlives(member.client) for member in self._members]
 
@@ -91,19 +122,40 @@ class Run:
             self._streams[action.stream].end()
             self._streams[action.stream] = watches.PairedStream(*self._members)
             self._generator.learn_end_of_stream(action.stream)
+        elif action.kind == "restart":
+            self._restart()
         else:
             self.sync()
+
+    def _restart(self):
+        """Kills both (-9) and starts them again on their data."""
+        self.close()
+        for member in self._members:
+            member.stop()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(members.Member.start, self._members))
+        one, other = [member.started_at for member in self._members]
+        self._ttl_slack_seconds = 1 + math.ceil(abs(one - other))
+        self._hashes = CompactionHashes()
+        self._generator.learn_restart()
+        self._open_streams()
 
     def _judge(self, action, answers):
         for member in self._members:
             if not member.alive():
                 raise Mismatch(f"{member.name} died:\n{member.log_tail()}")
         store = self._generator.store
+        self._hashes.learn(action.request, answers[0], store.compacted)
         self._generator.learn(action, answers[0])
-        context = masks.Context(store.revision, store.compacted)
+        context = masks.Context(store.revision, store.compacted, self._hashes.stored,
+                                self._ttl_slack_seconds)
         difference = masks.difference(action.request, *answers, context)
         if difference:
             raise Mismatch(difference)
+        if action.name == "Range" and answers[1].reply is not None:
+            problem = range_stream.difference(self._members[1].client, action.request, answers[1])
+            if problem:
+                raise Mismatch(f"RangeStream: {problem}")
 
     def sync(self):
         """Brings all watches to the present and compares them."""

@@ -13,7 +13,7 @@ rpc = wire.rpc
 
 
 class Action:
-    """One step. kind: unary, keepalive, watch, cancel, end_stream or sync."""
+    """One step. kind: unary, keepalive, watch, cancel, end_stream, restart or sync."""
 
     def __init__(self, kind, name="", request=None, stream=0):
         self.kind = kind
@@ -51,9 +51,9 @@ class Generator:
         self._kinds = [
             (24, self._put), (22, self._range), (7, self._delete), (22, self._txn),
             (5, self._grant), (2, self._revoke), (2, self._time_to_live), (1, self._leases),
-            (2, self._keepalive), (2, self._compact), (6, self._watch), (2, self._cancel_watch),
+            (2, self._keepalive), (1.6, self._compact), (0.4, self._compact_hashed), (6, self._watch), (2, self._cancel_watch),
             (0.4, self._end_stream), (1.5, self._hash_kv), (0.5, self._alarm), (0.6, self._other),
-            (0.6, self._malformed), (0.15, self._oversized)]
+            (0.6, self._malformed), (0.15, self._oversized), (0.1, self._restart)]
 
     def next(self):
         """The next step, given what learn() was told of all former ones."""
@@ -97,6 +97,10 @@ class Generator:
 
     def learn_end_of_stream(self, stream):
         self._active_watches[stream].clear()
+
+    def learn_restart(self):
+        for stream in self._active_watches:
+            self.learn_end_of_stream(stream)
 
     # Steps
 
@@ -147,6 +151,28 @@ class Generator:
             revision=self._shapes.compact_revision(), physical=self._random.random() < 0.5)))
         return Action("sync")  # No watch may be behind: how far differs from server to server.
 
+    def _compact_hashed(self):
+        """Compacts to a revision whose hash is known (MAINT-029): first all removal is made to
+        finish, since a compaction stores its hash only then."""
+        store = self.store
+        if store.revision - store.compacted < 5:
+            return self._put()
+        first = self._random.randint(max(store.compacted, 0) + 1, store.revision - 1)
+        second = self._random.randint(first + 1, store.revision)
+        self._queued += [
+            Action("unary", "Compact", rpc.CompactionRequest(revision=first, physical=True)),
+            Action("unary", "HashKV", rpc.HashKVRequest(revision=second)),
+            Action("unary", "Compact", rpc.CompactionRequest(revision=second, physical=True)),
+            Action("unary", "HashKV", rpc.HashKVRequest(revision=second))]
+        return Action("sync")
+
+    def _restart(self):
+        self._queued.append(Action("restart"))
+        self._queued += [Action("unary", "HashKV", rpc.HashKVRequest()), self._leases(),
+                         Action("unary", "Alarm", rpc.AlarmRequest()),
+                         Action("unary", "MemberList", rpc.MemberListRequest())]
+        return Action("sync")
+
     def _watch(self):
         stream = self._random.randrange(self.STREAMS)
         request = self._shapes.watch(sorted(self._active_watches[stream]))
@@ -175,13 +201,16 @@ class Generator:
         return Action("unary", "HashKV", rpc.HashKVRequest(revision=revision))
 
     def _alarm(self):
-        alarm = {"memberID": self._ALARM_MEMBER, "alarm": rpc.NOSPACE}
+        alarm = {"memberID": self._random.choice([0, self._ALARM_MEMBER]), "alarm": rpc.NOSPACE}
+        unknown = {"memberID": self._ALARM_MEMBER, "alarm": 9}  # Listed, without effect.
 
         def request(action, **fields):
             return Action("unary", "Alarm", rpc.AlarmRequest(action=action, **fields))
 
         kinds = [self._put, self._txn, self._grant, self._revoke, self._range, self._delete]
         self._queued.append(request(rpc.AlarmRequest.ACTIVATE, **alarm))
+        if self._random.random() < 0.3:
+            self._queued.append(request(rpc.AlarmRequest.ACTIVATE, **unknown))
         self._queued.append(Action("unary", "Status", rpc.StatusRequest()))
         self.store.nospace = True  # Already for the requests made now.
         for _ in range(self._random.randint(1, 8)):
@@ -191,6 +220,7 @@ class Generator:
         self._queued.append(request(rpc.AlarmRequest.GET, alarm=rpc.NOSPACE))
         self._queued.append(request(rpc.AlarmRequest.GET, alarm=rpc.CORRUPT))
         self._queued.append(request(rpc.AlarmRequest.DEACTIVATE, memberID=1, alarm=rpc.NOSPACE))
+        self._queued.append(request(rpc.AlarmRequest.DEACTIVATE, **unknown))
         self._queued.append(request(rpc.AlarmRequest.DEACTIVATE, **alarm))
         self._queued.append(request(rpc.AlarmRequest.DEACTIVATE, **alarm))
         return request(rpc.AlarmRequest.GET)

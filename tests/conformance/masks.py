@@ -24,9 +24,14 @@ _TXN_PATH_ERRORS = {
 class Context:
     """What masks may know of the store at the time of the request."""
 
-    def __init__(self, revision, compacted):
+    def __init__(self, revision, compacted, compaction_hash=None, ttl_slack_seconds=1):
+        """`compaction_hash` is the HashKVResponse that the compaction to `compacted` must have
+        stored, None where none is sure to be; `ttl_slack_seconds` is 1 plus what lies between the
+        starts of the two servers, since a restart begins every lease anew (LEASE-020)."""
         self.revision = revision
         self.compacted = compacted
+        self.compaction_hash = compaction_hash
+        self.ttl_slack_seconds = ttl_slack_seconds
 
 
 def _become(answer, code, text, reply=None):
@@ -148,7 +153,7 @@ def _choice_of_txn_error(request, old, new, context):
 
 def _ttl_and_keys(request, old, new, context):
     if isinstance(old.reply, wire.rpc.LeaseTimeToLiveResponse) and new.ok:
-        if abs(old.reply.TTL - new.reply.TTL) <= 1:
+        if abs(old.reply.TTL - new.reply.TTL) <= context.ttl_slack_seconds:
             old.reply.TTL = new.reply.TTL
         keys = sorted(old.reply.keys)
         del old.reply.keys[:]
@@ -163,6 +168,14 @@ def _order_of_leases(request, old, new, context):
             answer.reply.leases.extend(leases)
 
 
+def _order_of_alarms(request, old, new, context):
+    for answer in (old, new):
+        if isinstance(answer.reply, wire.rpc.AlarmResponse):
+            alarms = sorted(answer.reply.alarms, key=lambda alarm: (alarm.alarm, alarm.memberID))
+            del answer.reply.alarms[:]
+            answer.reply.alarms.extend(alarms)
+
+
 def _alarm_header(request, old, new, context):
     if isinstance(new.reply, wire.rpc.AlarmResponse) and old.ok:
         old.reply.header.CopyFrom(wire.rpc.ResponseHeader(
@@ -170,16 +183,25 @@ def _alarm_header(request, old, new, context):
 
 
 def _hash_kv(request, old, new, context):
-    if not isinstance(request, wire.rpc.HashKVRequest):
+    if not isinstance(request, wire.rpc.HashKVRequest) or not new.ok:
         return
+    revision = request.revision or context.revision
+    at_compaction = revision == context.compacted
     if old.ok:
-        old.reply.hash_revision = request.revision or context.revision
-    elif (request.revision == context.compacted and "compacted" in old.text and new.ok):
-        reply = wire.rpc.HashKVResponse()
-        reply.CopyFrom(new.reply)  # The hash itself is the business of hash_vectors.py.
-        reply.hash_revision = request.revision
-        reply.header.revision = context.revision
-        _become(old, "OK", "", reply)
+        old.reply.hash_revision = revision
+        # Revision 0 may mean the compact revision; then the stored hash is as right as a new one.
+        if not at_compaction or new.reply.compact_revision == context.compacted:
+            return
+    elif not at_compaction or "compacted" not in old.text:
+        return
+    reply = wire.rpc.HashKVResponse()
+    reply.CopyFrom(new.reply)
+    reply.hash_revision = revision
+    reply.header.revision = context.revision
+    if context.compaction_hash is not None:
+        reply.hash = context.compaction_hash.hash
+        reply.compact_revision = context.compaction_hash.compact_revision
+    _become(old, "OK", "", reply)
 
 
 def _hash(request, old, new, context):
@@ -196,7 +218,7 @@ def _status(request, old, new, context):
                       "raftAppliedIndex"):
             if getattr(reply, field):
                 setattr(reply, field, type(getattr(reply, field))(1))
-        errors = ["".join(text.split()) for text in reply.errors]
+        errors = sorted("".join(text.split()) for text in reply.errors)
         del reply.errors[:]
         reply.errors.extend(errors)
     old.reply.storageVersion = "3.7.0"
@@ -229,10 +251,11 @@ MASKS = [
     ("KV-051", "which of two errors of a Txn is told", _choice_of_txn_error),
     ("LEASE-012", "TTL by one second; order of a lease's keys", _ttl_and_keys),
     ("LEASE-013", "order of the lease list", _order_of_leases),
+    ("MAINT-001", "order of alarms", _order_of_alarms),
     ("KV-007", "alarm replies have a header", _alarm_header),
-    ("MAINT-028", "hash_revision; the compact revision itself can be hashed", _hash_kv),
+    ("MAINT-028, MAINT-029", "hash_revision; the compact revision can be hashed", _hash_kv),
     ("MAINT-025", "the layout-specific hash", _hash),
-    ("MAINT-020, MAINT-021", "sizes, indexes, new fields; spacing of alarm texts", _status),
+    ("MAINT-020, MAINT-021", "sizes, indexes, new fields; spacing and order of alarm texts", _status),
     ("CLUS-001", "ids and ports of members", _members),
     ("SRV-011", "the decoder's own words about bytes that are no protobuf", _decoder_text),
 ]

@@ -56,6 +56,7 @@ class Member:
         self._own_client = own_client
         self._process = None
         self.port = None
+        self.started_at = 0.0  # When it began to serve, on the monotonic clock.
         self.client = None
         self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-diff-"))
 
@@ -88,6 +89,7 @@ class Member:
         deadline = time.monotonic() + _START_SECONDS_MAX
         while time.monotonic() < deadline and self._process.poll() is None:
             if self._listens(client_port) and self._serves():
+                self.started_at = time.monotonic()
                 return True
             time.sleep(0.02)
         self.stop()

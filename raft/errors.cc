@@ -71,7 +71,7 @@ bool IsCompacted(const absl::Status& status) {
   return status.code() == absl::StatusCode::kOutOfRange;
 }
 
-bool IsUnavailable(const absl::Status& status) {
+bool IsEntryUnavailable(const absl::Status& status) {
   return status.code() == absl::StatusCode::kNotFound;
 }
 

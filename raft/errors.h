@@ -33,7 +33,7 @@ const absl::Status& StepLocalMessageError();
 const absl::Status& StepPeerNotFoundError();
 
 bool IsCompacted(const absl::Status& status);
-bool IsUnavailable(const absl::Status& status);
+bool IsEntryUnavailable(const absl::Status& status);
 bool IsSnapshotTemporarilyUnavailable(const absl::Status& status);
 bool IsDropped(const absl::Status& status);
 

@@ -96,15 +96,6 @@ TEST_F(FollowerAppend, AbsentEntriesDoNotMatchTermZero) {
   EXPECT_EQ(node_.raft().committed(), 11u);
 }
 
-TEST_F(FollowerAppend, AConflictWithACommittedEntryIsDataLoss) {
-  Message m = MakeApp(2, 1, 4, 11, 2, 13, {MakeEntry(2, 12, "b"), MakeEntry(3, 13, "c")});
-  StepAndRun(&node_, std::move(m));
-  ASSERT_EQ(node_.raft().committed(), 13u);
-  // At or behind commit is answered before it is looked at; one that begins at commit is not.
-  const absl::Status status = node_.Step(MakeApp(2, 1, 4, 13, 3, 13, {MakeEntry(4, 14)}));
-  EXPECT_TRUE(status.ok());
-}
-
 TEST_F(FollowerAppend, AHeartbeatBeyondTheLogIsDataLoss) {
   // R28: we lost entries we had acknowledged.
   const absl::Status status = node_.Step(MakeHeartbeat(2, 1, 4, 14));

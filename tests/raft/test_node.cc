@@ -245,6 +245,9 @@ Message MakeHeartbeat(NodeId from, NodeId to, uint64_t term, uint64_t commit) {
   return m;
 }
 
+void PrintTo(const Message& message, std::ostream* out) { *out << Describe(message); }
+void PrintTo(const Entry& entry, std::ostream* out) { *out << Describe(entry); }
+
 std::vector<Message> Select(const std::vector<Message>& messages, MessageType type, NodeId to) {
   std::vector<Message> selected;
   for (const Message& m : messages) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -128,6 +129,10 @@ Message MakeVote(MessageType type, NodeId from, NodeId to, uint64_t term, uint64
                  uint64_t last_term);
 Message MakeVoteResp(MessageType type, NodeId from, NodeId to, uint64_t term, bool reject);
 Message MakeHeartbeat(NodeId from, NodeId to, uint64_t term, uint64_t commit);
+
+// For GoogleTest's failure texts.
+void PrintTo(const Message& message, std::ostream* out);
+void PrintTo(const Entry& entry, std::ostream* out);
 
 // The messages of one type, and to one node (0 = any).
 std::vector<Message> Select(const std::vector<Message>& messages, MessageType type, NodeId to = 0);

@@ -109,6 +109,9 @@ const nghttp2_option* Http2Session::SharedOptions() {
     nghttp2_option* options = nullptr;
     ETCDD_CHECK(nghttp2_option_new(&options) == 0);
     nghttp2_option_set_no_auto_window_update(options, 1);
+    // nghttp2 would check each field's characters and the rules of plain HTTP, an eighth of a
+    // request's cost. We forward nothing, need only :method and :path, and check both.
+    nghttp2_option_set_no_http_messaging(options, 1);
     // Closed streams are kept by default for a priority scheme that nobody uses.
     nghttp2_option_set_no_closed_streams(options, 1);
     nghttp2_option_set_stream_reset_rate_limit(options, kStreamResetBurst, kStreamResetPerSecond);

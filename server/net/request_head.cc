@@ -8,8 +8,29 @@ namespace {
 
 constexpr size_t kFieldOverheadBytes = 32;  // RFC 9113 section 10.5.1
 
-bool EndsWith(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
+// What the front door itself needs to know of a field.
+enum class Field { kOther, kPath, kMethod, kContentType, kTimeout, kEncoding, kUnused };
+
+Field Classify(std::string_view name) {
+  switch (name.size()) {
+    case 2: return name == "te" ? Field::kUnused : Field::kOther;
+    case 5: return name == ":path" ? Field::kPath : Field::kOther;
+    case 7:
+      if (name == ":method") return Field::kMethod;
+      return name == ":scheme" ? Field::kUnused : Field::kOther;
+    case 12:
+      if (name == "content-type") return Field::kContentType;
+      return name == "grpc-timeout" ? Field::kTimeout : Field::kOther;
+    case 13: return name == "grpc-encoding" ? Field::kEncoding : Field::kOther;
+    case 14: return name == "content-length" ? Field::kUnused : Field::kOther;
+    case 20: return name == "grpc-accept-encoding" ? Field::kUnused : Field::kOther;
+    default: return Field::kOther;
+  }
+}
+
+bool IsBinary(std::string_view name) {
+  constexpr std::string_view kBinary = "-bin";
+  return name.size() > kBinary.size() && name.substr(name.size() - kBinary.size()) == kBinary;
 }
 
 }  // namespace
@@ -48,28 +69,25 @@ std::optional<std::string_view> RequestHead::Find(std::string_view name) const {
 void RequestHead::Add(std::string_view name, std::string_view value) {
   list_bytes_ += name.size() + value.size() + kFieldOverheadBytes;
   if (list_bytes_ > kHeaderListBytesMax) return;  // refused later; no need to keep it
-  if (name == ":path") {
-    path_ = Keep(value);
-  } else if (name == ":method") {
-    method_ = Keep(value);
-  } else if (name == ":scheme" || name == "te" || name == "grpc-accept-encoding") {
-    return;
-  } else if (name == "content-type") {
-    content_type_ = Keep(value);
-  } else if (name == "grpc-timeout") {
-    timeout_ = Keep(value);
-  } else if (name == "grpc-encoding") {
-    encoding_name_ = Keep(value);
-    encoding_ = value == "identity" ? MessageEncoding::kIdentity
-                : value == "gzip"   ? MessageEncoding::kGzip
-                                    : MessageEncoding::kUnknown;
-  } else if (EndsWith(name, "-bin")) {
-    // Several values may share one field, separated by commas; callers ask for the first.
-    if (const auto bytes = DecodeBinaryHeader(value.substr(0, value.find(',')))) {
-      AddField(name, *bytes);
-    }
-  } else {
+  switch (Classify(name)) {
+    case Field::kPath: path_ = Keep(value); return;
+    case Field::kMethod: method_ = Keep(value); return;
+    case Field::kContentType: content_type_ = Keep(value); return;
+    case Field::kTimeout: timeout_ = Keep(value); return;
+    case Field::kEncoding:
+      encoding_name_ = Keep(value);
+      encoding_ = value == "identity" ? MessageEncoding::kIdentity
+                  : value == "gzip"   ? MessageEncoding::kGzip
+                                      : MessageEncoding::kUnknown;
+      return;
+    case Field::kUnused: return;
+    case Field::kOther: break;
+  }
+  if (!IsBinary(name)) {
     AddField(name, value);
+  } else if (const auto bytes = DecodeBinaryHeader(value.substr(0, value.find(',')))) {
+    // Several values may share one field, separated by commas; callers ask for the first.
+    AddField(name, *bytes);
   }
 }
 

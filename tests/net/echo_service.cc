@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
+#include "absl/strings/cord.h"
 
 namespace etcdd::net {
 namespace {
@@ -23,8 +23,11 @@ void Answer(rpc::Call* call) {
   } else if (method == "Fail") {
     char* text = nullptr;
     const long code = std::strtol(request.c_str(), &text, 10);
-    call->Finish(absl::Status(static_cast<absl::StatusCode>(code), *text == ' ' ? text + 1 : text),
-                 "");
+    absl::Status status(static_cast<absl::StatusCode>(code), *text == ' ' ? text + 1 : text);
+    if (call->metadata("want-details").has_value()) {
+      status.SetPayload("grpc-status-details-bin", absl::Cord("\xff\xfe details"));
+    }
+    call->Finish(status, "");
   } else if (method == "Meta") {
     const auto value = call->metadata(request);
     call->Finish(absl::OkStatus(), value.has_value() ? std::string(*value) : "<none>");

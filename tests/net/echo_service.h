@@ -5,7 +5,8 @@
 //
 //   /test.Echo/Unary      the request comes back as the reply
 //   /test.Echo/Big        the reply is N bytes, N written as decimal text in the request
-//   /test.Echo/Fail       status code and text from the request: "5 some text"
+//   /test.Echo/Fail       status code and text from the request: "5 some text"; with details when
+//                         the header want-details is there
 //   /test.Echo/Meta       the value of the header named by the request
 //   /test.Echo/Hold       answered by ReleaseHeld, or never
 //   /test.Echo/Stream     each message comes back; half-close ends the stream with OK

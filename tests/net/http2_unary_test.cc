@@ -110,6 +110,16 @@ TEST(Http2UnaryTest, ErrorsTravelAsTrailersOnlyWithEscapedText) {
   EXPECT_TRUE(stream.trailers.empty());
 }
 
+TEST(Http2UnaryTest, StatusDetailsTravelAsBinaryMetadata) {
+  Http2Pair pair;
+  auto headers = TestClient::GrpcHeaders("/test.Echo/Fail");
+  headers.push_back({"want-details", "1"});
+  const int32_t id = pair.client.Request(headers, Framed("9 no"), true);
+  pair.Exchange();
+  EXPECT_EQ(pair.client.stream(id).grpc_status(), 9);
+  EXPECT_EQ(pair.client.stream(id).headers.at("grpc-status-details-bin"), "//4gZGV0YWlscw");
+}
+
 TEST(Http2UnaryTest, UnknownServicesAndMethodsAreUnimplemented) {
   Http2Pair pair;
   const int32_t method = pair.client.Call("/test.Echo/Nope", "x");
@@ -123,6 +133,17 @@ TEST(Http2UnaryTest, UnknownServicesAndMethodsAreUnimplemented) {
   EXPECT_EQ(pair.client.stream(service).grpc_message(), "unknown service etcdserverpb.KV");
   EXPECT_EQ(pair.client.stream(malformed).grpc_status(), 12);
   EXPECT_EQ(pair.client.stream(malformed).grpc_message(), "malformed method name: \"/nothing\"");
+  EXPECT_EQ(pair.server.echo.calls, 0);
+}
+
+TEST(Http2UnaryTest, RefusesARequestWithoutItsPseudoHeaders) {
+  Http2Pair pair;
+  const int32_t nothing = pair.client.Request({{"content-type", "application/grpc"}}, "", true);
+  const int32_t no_path = pair.client.Request(
+      {{":method", "POST"}, {"content-type", "application/grpc"}}, Framed("x"), true);
+  pair.Exchange();
+  EXPECT_EQ(pair.client.stream(nothing).headers.at(":status"), "405");
+  EXPECT_EQ(pair.client.stream(no_path).grpc_status(), 12);
   EXPECT_EQ(pair.server.echo.calls, 0);
 }
 

@@ -56,8 +56,9 @@ _OPTIONS = [("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
             ("grpc.enable_retries", 0),
             ("grpc.initial_reconnect_backoff_ms", 50),
-            ("grpc.min_reconnect_backoff_ms", 50),
-            ("grpc.max_reconnect_backoff_ms", 200)]
+            # Also the time a connection may take to be made.
+            ("grpc.min_reconnect_backoff_ms", 10_000),
+            ("grpc.max_reconnect_backoff_ms", 10_000)]
 
 
 def prefix_end(prefix):

@@ -7,7 +7,7 @@ import unittest
 
 import member
 from etcdctl import Etcdctl
-from lifecycle_test import MemberTest
+from case import MemberTest
 
 
 class CheckPerfTest(MemberTest):

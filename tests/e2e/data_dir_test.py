@@ -15,7 +15,7 @@ import grpc
 import api
 import member
 import wal_file
-from lifecycle_test import MemberTest
+from case import MemberTest
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 IS_ROOT = os.geteuid() == 0

@@ -13,7 +13,7 @@ import unittest
 import api
 import member
 from etcdctl import Etcdctl
-from lifecycle_test import MemberTest
+from case import MemberTest
 
 FORMATS = ("simple", "json", "fields")
 

@@ -1,8 +1,6 @@
-"""Starting, stopping, pausing and restarting a member, and clients that misbehave."""
+"""Starting, stopping, pausing and restarting a member."""
 
 import os
-import random
-import resource
 import signal
 import socket
 import subprocess
@@ -14,34 +12,7 @@ import grpc
 
 import api
 import member
-
-
-# The beginning of a TLS 1.2 ClientHello.
-CLIENT_HELLO = (bytes.fromhex("16030100c8010000c40303") + bytes(range(32)) + b"\x00\x00\x1e"
-                + bytes.fromhex("130113021303c02bc02fc02cc030cca9cca8c013c014009c009d002f0035"))
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-EMPTY_SETTINGS = bytes.fromhex("000000040000000000")
-
-
-class MemberTest(unittest.TestCase):
-    """A test with members that are gone when it ends."""
-
-    def member(self, *args, **options):
-        made = member.Member(*args, **options)
-        self.addCleanup(made.stop)
-        return made
-
-    def client(self, of, **options):
-        made = api.Client(of.endpoint, **options)
-        self.addCleanup(made.close)
-        return made
-
-    def assert_code(self, code, text, call, *args, **fields):
-        """The call fails with this gRPC code and a message that contains the text."""
-        with self.assertRaises(grpc.RpcError) as caught:
-            call(*args, **fields)
-        self.assertEqual(caught.exception.code(), code, caught.exception)
-        self.assertIn(text, caught.exception.details())
+from case import MemberTest
 
 
 class StopTest(MemberTest):
@@ -64,7 +35,7 @@ class StopTest(MemberTest):
         """It answers neither the GOAWAY nor the end of the stream of bytes."""
         m = self.member().start()
         with socket.create_connection(("127.0.0.1", m.port)) as silent:
-            silent.sendall(PREFACE + EMPTY_SETTINGS)
+            silent.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
             silent.recv(1)
             begin = time.monotonic()
             self.assertEqual(m.terminate(), 0)
@@ -277,86 +248,6 @@ class StartRefusedTest(MemberTest):
         shown = subprocess.run([member.etcdd_binary(), "--help"], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, check=True)
         self.assertIn("--listen-client-urls", shown.stdout)
-
-
-class HostileClientTest(MemberTest):
-
-    def setUp(self):
-        self.m = self.member().start()
-        self.c = self.client(self.m)
-        self.c.put(b"k", b"v")
-
-    def tearDown(self):
-        self.assertEqual(self.c.value(b"k"), b"v")
-        self.assertIsNone(self.m.process.poll())
-        self.assertEqual(self.m.errors(), [])
-
-    def test_oversized_requests(self):
-        self.assert_code(grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: request is too large",
-                         self.c.put, b"big", bytes(1600 << 10))
-        self.assert_code(grpc.StatusCode.RESOURCE_EXHAUSTED, "received message larger than max",
-                         self.c.put, b"big", bytes(3 << 20))
-        self.assertIsNone(self.c.value(b"big"))
-
-    def send(self, data):
-        """Sends bytes on a connection of their own and reads until the server says no more."""
-        with socket.create_connection(("127.0.0.1", self.m.port), timeout=10) as connection:
-            try:
-                connection.sendall(data)
-                connection.shutdown(socket.SHUT_WR)
-                while connection.recv(65536):
-                    pass
-            except ConnectionError:
-                pass
-
-    def test_garbage(self):
-        rng = random.Random(7)
-        shapes = [CLIENT_HELLO, b"", b"\0", b"\xff" * 100_000, PREFACE[:7], PREFACE,
-                  PREFACE + EMPTY_SETTINGS + b"\xff\xff\xff\x00\x00\x00\x00\x00\x01",  # 16 MiB of DATA
-                  PREFACE + EMPTY_SETTINGS + bytes.fromhex("00000401040000000100ff00ff"),
-                  b"GET / HTTP/1.1\r\n\r\n", b"GET " + b"/a" * 200_000,
-                  b"POST /v3/kv/put HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n{"]
-        shapes += [rng.randbytes(rng.randrange(1, 3000)) for _ in range(40)]
-        shapes += [PREFACE + EMPTY_SETTINGS + rng.randbytes(rng.randrange(1, 3000)) for _ in range(40)]
-        for count, data in enumerate(shapes):
-            with self.subTest(data[:40]):
-                self.send(data)
-                self.c.put(b"count", str(count).encode())
-
-    def test_slow_connections_do_not_stop_others(self):
-        held = [socket.create_connection(("127.0.0.1", self.m.port), timeout=10)
-                for _ in range(50)]
-        for number, connection in enumerate(held):
-            connection.sendall(PREFACE[:number % len(PREFACE)])
-        self.c.put(b"count", b"1")
-        self.assertEqual(self.c.value(b"count"), b"1")
-        for connection in held:
-            connection.close()
-
-    def test_many_connections(self):
-        """2000 connections at a time, opened and closed: all their descriptors come back."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4000)), hard))
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        descriptors = f"/proc/{self.m.process.pid}/fd"
-        before = len(os.listdir(descriptors))
-        held = []
-        for number in range(2000):
-            connection = socket.create_connection(("127.0.0.1", self.m.port), timeout=20)
-            if number % 2:
-                connection.sendall(PREFACE + EMPTY_SETTINGS)
-            held.append(connection)
-        self.c.put(b"count", b"2000")
-        self.assertGreaterEqual(len(os.listdir(descriptors)), before + 2000)
-        for connection in held:
-            connection.close()
-        deadline = time.monotonic() + member.PATIENCE_SECONDS
-        while len(os.listdir(descriptors)) > before and time.monotonic() < deadline:
-            time.sleep(0.01)
-        self.assertLessEqual(len(os.listdir(descriptors)), before)
-        for _ in range(200):
-            with api.Client(self.m.endpoint) as passing:
-                passing.put(b"count", b"passing")
 
 
 if __name__ == "__main__":

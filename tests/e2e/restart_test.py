@@ -9,7 +9,7 @@ import grpc
 
 import api
 import member
-from lifecycle_test import MemberTest
+from case import MemberTest
 
 
 class RestartTest(MemberTest):

@@ -4,7 +4,8 @@
 // batches, stable views, an explicit flush. The raft WAL is the durability; what was written but
 // not flushed may be lost by a crash, always as a suffix of whole batches (architecture.md D6).
 //
-// Buckets are etcd's: alarm auth authRoles authUsers cluster key lease members members_removed meta.
+// Buckets are etcd's: alarm auth authRoles authUsers cluster key lease members members_removed
+// meta.
 //
 // Thread-safe unless said otherwise; Write is called by one thread at a time.
 

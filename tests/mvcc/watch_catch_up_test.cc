@@ -127,7 +127,7 @@ TEST_F(SmallWatchHubTest, HistoryComesInPieces) {  // WATCH-027
   while (client->waiting() > 0) {
     const WatchResponse response = client->Read();
     sizes.push_back(response.events_size());
-    for (const mvccpb::Event& event : response.events()) EXPECT_EQ(event.kv().mod_revision(), next++);
+    for (const int64_t revision : RevisionsOf(response)) EXPECT_EQ(revision, next++);
   }
   EXPECT_EQ(next, 14);
   EXPECT_THAT(sizes, ElementsAre(5, 5, 2));

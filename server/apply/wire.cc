@@ -1,14 +1,19 @@
 #include "server/apply/wire.h"
 
 #include <cstring>
+#include <vector>
 
 #include "server/base/coding.h"
 
 namespace etcdd::apply {
 namespace {
 
-// Walks the fields of one message. A field is a varint or a run of bytes; fixed32 and fixed64
-// fields (none of our requests has any) are skipped as unknown.
+// The protobuf format's own bound, and the nesting its libraries allow.
+constexpr uint64_t kFieldNumberMax = (1u << 29) - 1;
+constexpr size_t kGroupDepthMax = 100;
+
+// Walks the fields of one message. A field is a varint or a run of bytes; fixed32, fixed64 and
+// group fields (none of our requests has any) are skipped as unknown.
 class FieldReader {
  public:
   explicit FieldReader(std::string_view bytes) : rest_(bytes) {}
@@ -16,37 +21,32 @@ class FieldReader {
   // False at the end or when the bytes are malformed (see ok()).
   bool Next() {
     if (rest_.empty()) return false;
-    auto tag = base::TakeVarint(&rest_);
-    if (!tag || (*tag >> 3) == 0) return Fail();
-    field_ = static_cast<uint32_t>(*tag >> 3);
-    wire_ = static_cast<uint32_t>(*tag & 7);
+    if (!TakeTag()) return Fail();
     switch (wire_) {
-      case 0: {
+      case kVarint: {
         auto value = base::TakeVarint(&rest_);
         if (!value) return Fail();
         varint_ = *value;
         return true;
       }
-      case 1:
-        return Skip(8);
-      case 2: {
+      case kBytes: {
         auto size = base::TakeVarint(&rest_);
         if (!size || *size > rest_.size()) return Fail();
         bytes_ = rest_.substr(0, *size);
         rest_.remove_prefix(*size);
         return true;
       }
-      case 5:
-        return Skip(4);
+      case kStartGroup:
+        return SkipGroup() || Fail();
       default:
-        return Fail();
+        return SkipScalar() || Fail();
     }
   }
 
   bool ok() const { return ok_; }
   uint32_t field() const { return field_; }
-  bool is_varint() const { return wire_ == 0; }
-  bool is_bytes() const { return wire_ == 2; }
+  bool is_varint() const { return wire_ == kVarint; }
+  bool is_bytes() const { return wire_ == kBytes; }
   uint64_t varint() const { return varint_; }
   std::string_view bytes() const { return bytes_; }
 
@@ -55,11 +55,56 @@ class FieldReader {
     ok_ = false;
     return false;
   }
-  bool Skip(size_t size) {
-    if (rest_.size() < size) return Fail();
+  bool TakeTag() {
+    auto tag = base::TakeVarint(&rest_);
+    if (!tag || (*tag >> 3) == 0 || (*tag >> 3) > kFieldNumberMax) return false;
+    field_ = static_cast<uint32_t>(*tag >> 3);
+    wire_ = static_cast<uint32_t>(*tag & 7);
+    return true;
+  }
+  // What follows the tag of a field that is no group; false when it is malformed or cut short.
+  bool SkipScalar() {
+    if (wire_ == kVarint) return base::TakeVarint(&rest_).has_value();
+    size_t size = 0;
+    if (wire_ == kBytes) {
+      auto taken = base::TakeVarint(&rest_);
+      if (!taken || *taken > rest_.size()) return false;
+      size = static_cast<size_t>(*taken);
+    } else if (wire_ == kFixed64) {
+      size = 8;
+    } else if (wire_ == kFixed32) {
+      size = 4;
+    } else {
+      return false;
+    }
+    if (rest_.size() < size) return false;
     rest_.remove_prefix(size);
     return true;
   }
+  // The rest of a group whose start was taken. Afterwards wire_ is that of its end.
+  bool SkipGroup() {
+    std::vector<uint32_t> open = {field_};
+    while (!open.empty()) {
+      if (!TakeTag()) return false;
+      if (wire_ == kStartGroup) {
+        if (open.size() == kGroupDepthMax) return false;
+        open.push_back(field_);
+      } else if (wire_ == kEndGroup) {
+        if (field_ != open.back()) return false;
+        open.pop_back();
+      } else if (!SkipScalar()) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  static constexpr uint32_t kVarint = 0;
+  static constexpr uint32_t kFixed64 = 1;
+  static constexpr uint32_t kBytes = 2;
+  static constexpr uint32_t kStartGroup = 3;
+  static constexpr uint32_t kEndGroup = 4;
+  static constexpr uint32_t kFixed32 = 5;
 
   std::string_view rest_;
   bool ok_ = true;

@@ -100,7 +100,8 @@ class Script:
     def txns(self):
         for text in ('value("foo") = "t"\n\nput a "1"\nget foo\n\nget a\n\n',
                      'version("foo") > "1000"\n\nput a 2\n\nget foo\ndel a\n\n',
-                     'create("none") = "0"\nmod("foo") > "1"\n\nput b 3\ndel a --prev-kv\nget b\n\n\n',
+                     'create("none") = "0"\nmod("foo") > "1"\n\n'
+                     'put b 3\ndel a --prev-kv\nget b\n\n\n',
                      '\nput c "with space"\n\n\n',
                      '\nput d 1\nput d 2\n\n\n',
                      '\nget "" --prefix\n\n\n',

@@ -73,12 +73,14 @@ class HostileClientTest(MemberTest):
     def test_garbage(self):
         rng = random.Random(7)
         shapes = [CLIENT_HELLO, b"", b"\0", b"\xff" * 100_000, PREFACE[:7], PREFACE,
-                  PREFACE + EMPTY_SETTINGS + b"\xff\xff\xff\x00\x00\x00\x00\x00\x01",  # 16 MiB of DATA
+                  # The head of 16 MiB of DATA.
+                  PREFACE + EMPTY_SETTINGS + b"\xff\xff\xff\x00\x00\x00\x00\x00\x01",
                   PREFACE + EMPTY_SETTINGS + bytes.fromhex("00000401040000000100ff00ff"),
                   b"GET / HTTP/1.1\r\n\r\n", b"GET " + b"/a" * 200_000,
                   b"POST /v3/kv/put HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n{"]
         shapes += [rng.randbytes(rng.randrange(1, 3000)) for _ in range(40)]
-        shapes += [PREFACE + EMPTY_SETTINGS + rng.randbytes(rng.randrange(1, 3000)) for _ in range(40)]
+        shapes += [PREFACE + EMPTY_SETTINGS + rng.randbytes(rng.randrange(1, 3000))
+                   for _ in range(40)]
         for count, data in enumerate(shapes):
             with self.subTest(data[:40]):
                 self.send(data)

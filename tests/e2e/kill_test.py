@@ -269,7 +269,8 @@ def check_hash(victim, history):
     with api.Client(victim.endpoint) as client:
         got = client.hash_kv(history.last()).hash
     with member.Member("--unsafe-no-fsync") as fresh:
-        assert replay(history, fresh.start()) == got, "HashKV differs from an uninterrupted member's"
+        assert replay(history, fresh.start()) == got, (
+            "HashKV differs from an uninterrupted member's")
     if member.installed("etcd"):
         with member.StockEtcd("--unsafe-no-fsync") as stock:
             assert replay(history, stock.start()) == got, "HashKV differs from etcd's"

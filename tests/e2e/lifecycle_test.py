@@ -123,7 +123,8 @@ class RestartTest(MemberTest):
                     api.LeaseTimeToLiveRequest(ID=77, keys=True), timeout=20)
                 self.assertEqual((left.grantedTTL, list(left.keys)), (1000, [b"leased"]))
                 self.assertGreater(left.TTL, 990)
-                self.assert_code(grpc.StatusCode.OUT_OF_RANGE, "required revision has been compacted",
+                self.assert_code(grpc.StatusCode.OUT_OF_RANGE,
+                                 "required revision has been compacted",
                                  client.get, b"k", revision=5)
                 self.assertEqual(client.get(b"k", revision=6).kvs[0].value, b"3")
                 alarms = client.alarm().alarms
@@ -225,7 +226,8 @@ class StartRefusedTest(MemberTest):
         (["--auto-compaction-mode=x"], 1, 'unknown auto-compaction-mode \\"x\\"'),
         (["--listen-metrics-urls=https://127.0.0.1:1"], 1,
          "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"),
-        (["--discovery-token=t"], 1, "both --discovery-token and --discovery-endpoints must be set"),
+        (["--discovery-token=t"], 1,
+         "both --discovery-token and --discovery-endpoints must be set"),
         (["--initial-cluster", "other=http://localhost:2380"], 1,
          "couldn't find local name \\\"default\\\" in the initial cluster configuration"),
     ]

@@ -73,7 +73,8 @@ class Member:
     def command(self):
         url = f"http://{self.endpoint}"
         return self.prefix + [self.program, "--data-dir", self.data_dir,
-                              "--listen-client-urls", url, "--advertise-client-urls", url] + self.args
+                              "--listen-client-urls", url, "--advertise-client-urls", url,
+                              *self.args]
 
     def launch(self, **popen):
         """Starts the process without waiting for anything. Its log begins anew."""

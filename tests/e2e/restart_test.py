@@ -1,4 +1,4 @@
-"""Crashes at the moments that need care: while starting, while compacting, while taking snapshots."""
+"""Crashes at the moments that need care: starting, compacting, taking snapshots."""
 
 import random
 import signal
@@ -8,7 +8,6 @@ import unittest
 import grpc
 
 import api
-import member
 from case import MemberTest
 
 
@@ -67,7 +66,7 @@ class RestartTest(MemberTest):
         self.client(m).put(b"k", b"v")
 
     def test_killed_while_compacting(self):
-        """The compaction is kept and finished; the hash is that of a member which was not killed."""
+        """The compaction is kept and finished; the hash is that of a member never killed."""
         untouched = self.member("--unsafe-no-fsync").start()
         victim = self.member("--compaction-batch-limit", "20",
                              "--compaction-sleep-interval", "5ms", "--unsafe-no-fsync").start()

@@ -71,7 +71,8 @@ def _varint(value):
 def append(path, kind, data):
     """Writes a sound record of the given type behind the last one, in place of the zeros there."""
     crc = crc32c(data, last_crc(path))
-    record = (b"\x08" + _varint(kind) + b"\x10" + _varint(crc) + b"\x1a" + _varint(len(data)) + data)
+    record = (b"\x08" + _varint(kind) + b"\x10" + _varint(crc)
+              + b"\x1a" + _varint(len(data)) + data)
     padding = -len(record) % 8
     length = len(record) | ((0x80 | padding) << 56 if padding else 0)
     overwrite(path, end(path), struct.pack("<Q", length) + record + bytes(padding))

@@ -12,9 +12,9 @@
 //   compaction->Finish();
 //
 // Step never writes: the caller writes the batch where all other batches are written, before the
-// next Step, and skips it when batch->count() is 0. Crash-safe at any point: only records go which no
-// read at or above the compact revision can see; finishedCompactRev is in the last batch, and Open
-// resumes when it is missing.
+// next Step, and skips it when batch->count() is 0. Crash-safe at any point: only records go which
+// no read at or above the compact revision can see; finishedCompactRev is in the last batch, and
+// Open resumes when it is missing.
 //
 // Confined to one thread at a time (a worker); the store's own methods may run meanwhile.
 

@@ -126,8 +126,9 @@ ReadTxn Store::NewReadTxn() const {
 }
 
 absl::StatusOr<base::Bytes> Store::GetAt(std::string_view key, int64_t rev) const {
+  if (rev <= 0) rev = revision();
   if (rev > revision()) return base::ApiError(base::ErrorId::kFutureRev);
-  RangeReader reader(state_.get(), key, {}, rev <= 0 ? kReadVisible : rev);
+  RangeReader reader(state_.get(), key, {}, rev);
   std::vector<Pair> pairs;
   ETCDD_RETURN_IF_ERROR(reader.NextSlice(
       [&](const KeySlot& slot, const KeyRevision& revision, bool current)

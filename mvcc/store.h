@@ -125,8 +125,8 @@ class Store {
   // them may fail with kCompacted when a compaction overtakes it: then begin again.
   ReadTxn NewReadTxn() const;
 
-  // The encoded KeyValue of `key` as of `rev`; empty when the key did not exist then. kCompacted,
-  // kFutureRev as Range.
+  // The encoded KeyValue of `key` as of `rev` (<= 0: the newest one); empty when the key did not
+  // exist then. kCompacted, kFutureRev as Range.
   absl::StatusOr<base::Bytes> GetAt(std::string_view key, int64_t rev) const;
 
   // HashKV of MAINT-026..030; rev 0 = the store's revision. Scans the key bucket: call it on a

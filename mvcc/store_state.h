@@ -119,6 +119,7 @@ class StoreState {
   int64_t latest_compact_ = -1;
   PendingCompaction accepted_;  // in the open batch; revision -1: none
   std::vector<RevisionEvents> queued_events_;
+  std::string revision_key_;  // scratch
 
  private:
   void SetResident(TreeIndex::Path* path, base::Bytes record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

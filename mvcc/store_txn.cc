@@ -143,7 +143,9 @@ void WriteTxn::Record(const IndexChange& change, int64_t lease, int64_t old_leas
   const std::string_view stored =
       is_delete ? record.substr(0, static_cast<size_t>(key.data() + key.size() - record.data()))
                 : record;
-  state_->batch_->Put(Bucket::kKey, EncodeRevision(change.revision.revision, is_delete), stored);
+  state_->revision_key_.clear();
+  AppendRevision(change.revision.revision, is_delete, &state_->revision_key_);
+  state_->batch_->Put(Bucket::kKey, state_->revision_key_, stored);
   revision_ = base_revision_ + 1;
   ++changes_;
   if (state_->observer_ == nullptr) return;

@@ -128,9 +128,9 @@ uint32_t LeafNode::CountLive(uint32_t begin, uint32_t end) const {
 uint32_t InnerNode::ChildFor(std::string_view key) const {
   if (count <= 1) return 0;
   if (prefix > 0) {
-    const size_t compared = std::min<size_t>(key.size(), prefix);
-    const int order = std::memcmp(key.data(), separators[0].data(), compared);
-    if (order < 0 || (order == 0 && compared < prefix)) return 0;
+    const std::string_view shared = std::string_view(separators[0]).substr(0, prefix);
+    const int order = key.substr(0, prefix).compare(shared);  // a shorter key is below
+    if (order < 0) return 0;
     if (order > 0) return count - 1;
   }
   const uint64_t head = KeyHead<uint64_t>(key, prefix);

@@ -47,7 +47,7 @@ TEST(Record, FindsLongKeys) {
 
 TEST(Record, ToleratesForeignEncodingsAndRefusesGarbage) {
   // Version before the key, an unknown field, then the rest.
-  const std::string foreign("\x20\x05\x0a\x01k\x7a\x02zz\x10\x02\x18\x02", 15);
+  const std::string foreign("\x20\x05\x0a\x01k\x7a\x02zz\x10\x02\x18\x02");
   const auto decoded = DecodeRecord(foreign);
   ASSERT_TRUE(decoded.has_value());
   EXPECT_EQ(decoded->version, 5);
@@ -55,7 +55,7 @@ TEST(Record, ToleratesForeignEncodingsAndRefusesGarbage) {
   EXPECT_FALSE(IsCanonicalRecord(foreign, *decoded));
   EXPECT_FALSE(DecodeRecord(std::string_view("\x0a\x05k", 3)).has_value());
   EXPECT_FALSE(DecodeRecord(std::string_view("\x10\xff", 2)).has_value());
-  const std::string reordered("\x0a\x01k\x20\x01\x10\x02\x18\x02", 9);
+  const std::string reordered("\x0a\x01k\x20\x01\x10\x02\x18\x02");
   EXPECT_FALSE(IsCanonicalRecord(reordered, *DecodeRecord(reordered)));
 }
 

@@ -51,8 +51,9 @@ class Generator:
         self._kinds = [
             (24, self._put), (22, self._range), (7, self._delete), (22, self._txn),
             (5, self._grant), (2, self._revoke), (2, self._time_to_live), (1, self._leases),
-            (2, self._keepalive), (1.6, self._compact), (0.4, self._compact_hashed), (6, self._watch), (2, self._cancel_watch),
-            (0.4, self._end_stream), (1.5, self._hash_kv), (0.5, self._alarm), (0.6, self._other),
+            (2, self._keepalive), (1.6, self._compact), (0.4, self._compact_hashed),
+            (6, self._watch), (2, self._cancel_watch), (0.4, self._end_stream),
+            (1.5, self._hash_kv), (0.5, self._alarm), (0.6, self._other),
             (0.6, self._malformed), (0.15, self._oversized), (0.1, self._restart)]
 
     def next(self):
@@ -162,6 +163,8 @@ class Generator:
         self._queued += [
             Action("unary", "Compact", rpc.CompactionRequest(revision=first, physical=True)),
             Action("unary", "HashKV", rpc.HashKVRequest(revision=second)),
+            Action("unary", "Range", rpc.RangeRequest(
+                key=b"\0", range_end=b"\0", revision=second, count_only=True)),
             Action("unary", "Compact", rpc.CompactionRequest(revision=second, physical=True)),
             Action("unary", "HashKV", rpc.HashKVRequest(revision=second))]
         return Action("sync")
@@ -234,6 +237,10 @@ class Generator:
         return Action("unary", name, request)
 
     def _malformed(self):
+        if self._random.random() < 0.2:  # Well formed, with fields nobody knows: they are skipped.
+            name = self._random.choice(["Range", "Put", "DeleteRange"])
+            return Action("unary", name, b"\x0a\x01k" + self._random.choice([
+                b"\xfb\x07\xfc\x07", b"\xf8\x07\x01", b"\xf9\x07" + bytes(8), b"\xfa\x07\x01z"]))
         name = self._random.choice(["Range", "Put", "DeleteRange", "Txn", "Compact", "LeaseGrant",
                                     "LeaseRevoke", "HashKV", "Alarm"])
         return Action("unary", name, self._random.choice([

@@ -255,7 +255,7 @@ MASKS = [
     ("KV-007", "alarm replies have a header", _alarm_header),
     ("MAINT-028, MAINT-029", "hash_revision; the compact revision can be hashed", _hash_kv),
     ("MAINT-025", "the layout-specific hash", _hash),
-    ("MAINT-020, MAINT-021", "sizes, indexes, new fields; spacing and order of alarm texts", _status),
+    ("MAINT-020, MAINT-021", "sizes, indexes, new fields, spacing and order of texts", _status),
     ("CLUS-001", "ids and ports of members", _members),
     ("SRV-011", "the decoder's own words about bytes that are no protobuf", _decoder_text),
 ]

@@ -1,5 +1,6 @@
 """One-member clusters on loopback with fresh data: Debian's etcd as the reference, and etcdd."""
 
+import atexit
 import random
 import shutil
 import socket
@@ -44,7 +45,8 @@ def _free_ports(count):
 
 
 class Member:
-    """A running server. Use as a context manager: the end kills it and removes its data."""
+    """A running server. Use as a context manager: the end kills it and removes its data, as does
+    the end of the test whatever happened."""
 
     def __init__(self, name, binary, flags=(), own_client=True):
         """`name` is what reports call it; `flags` are added to the command line. Without
@@ -59,6 +61,7 @@ class Member:
         self.started_at = 0.0  # When it began to serve, on the monotonic clock.
         self.client = None
         self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-diff-"))
+        atexit.register(self.__exit__)
 
     def __enter__(self):
         self.start()
@@ -67,6 +70,7 @@ class Member:
     def __exit__(self, *unused):
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+        atexit.unregister(self.__exit__)
 
     def start(self):
         """Starts the server on fresh ports with the data it has, and waits until it serves."""

@@ -1,9 +1,11 @@
 #include "server/daemon.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,21 +15,28 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "mvcc/backend/rocks_backend.h"
+#include "server/auto_compactor.h"
+#include "server/base/check.h"
 #include "server/base/clock.h"
+#include "server/base/coding.h"
 #include "server/base/file_system.h"
 #include "server/base/log.h"
+#include "server/base/metrics.h"
 #include "server/base/random.h"
 #include "server/base/status_macros.h"
 #include "server/base/strand.h"
 #include "server/bootstrap.h"
 #include "server/data_dir.h"
 #include "server/etcd_server.h"
+#include "server/http/pages.h"
 #include "server/net/event_loop.h"
 #include "server/net/front_door.h"
 #include "server/net/health_service.h"
 #include "server/rpc/dispatch.h"
 #include "server/rpc/services.h"
+#include "server/server_metrics.h"
 #include "server/version.h"
+#include "snap/snapshotter.h"
 
 namespace etcdd::server {
 namespace {
@@ -38,6 +47,33 @@ constexpr absl::Duration kLockRetryInterval = absl::Milliseconds(200);
 constexpr absl::Duration kLockWarningAfter = absl::Seconds(1);
 // Allowance above max-request-bytes for what gRPC takes in (KV-084).
 constexpr uint64_t kReceiveAllowanceBytes = 512 << 10;
+
+// File descriptors that clients cannot take: a member that finds none for its WAL or its storage has
+// to stop. etcd's figure; and on top of it, while there is room, what the storage keeps open.
+constexpr uint64_t kReservedDescriptorsMin = 150;
+constexpr uint64_t kReservedDescriptorsMax = kReservedDescriptorsMin + 512;
+// Out of the reserve: monitoring gets through when clients have taken all of theirs.
+constexpr size_t kMonitoringConnectionsMax = 32;
+
+// Raises the process's soft limit of descriptors to the hard one (as every program in Go does), and
+// returns how many connections of clients fit. An error when none do.
+absl::StatusOr<size_t> MakeRoomForConnections() {
+  rlimit limit{};
+  ETCDD_CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  if (limit.rlim_cur < limit.rlim_max) {
+    const rlimit raised{limit.rlim_max, limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  const uint64_t descriptors = limit.rlim_cur;
+  if (descriptors <= kReservedDescriptorsMin) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "file descriptor limit of etcd process is too low; please set higher: it is ", descriptors,
+        ", and ", kReservedDescriptorsMin, " are kept for the server itself"));
+  }
+  const uint64_t reserved =
+      std::clamp(descriptors / 2, kReservedDescriptorsMin, kReservedDescriptorsMax);
+  return std::min<uint64_t>(net::kConnectionsMaxDefault, descriptors - reserved);
+}
 
 sigset_t StopSignals() {
   sigset_t set;
@@ -103,6 +139,7 @@ class Daemon {
  private:
   absl::Status Open() {
     LogConfiguration();
+    ETCDD_ASSIGN_OR_RETURN(connections_max_, MakeRoomForConnections());
     ETCDD_RETURN_IF_ERROR(OpenDataDir());
     ETCDD_RETURN_IF_ERROR(OpenListeners());
     ETCDD_RETURN_IF_ERROR(OpenBackend());
@@ -162,7 +199,7 @@ class Daemon {
     bool warned = false;
     while (true) {
       ETCDD_ASSIGN_OR_RETURN(lock_, TryLockDataDir(*fs_, dir_));
-      if (lock_ != nullptr) return absl::OkStatus();
+      if (lock_ != nullptr) return snapshotter_.RemoveLeftovers();
       const absl::Duration waited = clock_->Monotonic() - begin;
       if (!warned && waited >= kLockWarningAfter) {
         warned = true;
@@ -180,15 +217,26 @@ class Daemon {
     ETCDD_LOG(kInfo, "configuring client listeners",
               {{"listen-client-urls", UrlTexts(config_.listen_client_urls)}});
     net::FrontDoorOptions options;
+    options.connections_max = connections_max_;
     options.http2.dispatcher = &late_dispatcher_;
+    options.http1.handler = &client_handler_;
     options.http2.message_bytes_max = config_.request_bytes_max + kReceiveAllowanceBytes;
     options.http2.streams_max = config_.concurrent_streams_max;
     options.http2.ping_interval_min = config_.grpc_keepalive_min_time;
     options.http2.keepalive_interval = config_.grpc_keepalive_interval;
     options.http2.keepalive_timeout = config_.grpc_keepalive_timeout;
     door_.emplace(&loop_, options);
+    door_->HoldConnections(true);  // SRV-001: bound now, served when ready
     for (const Url& url : config_.listen_client_urls) {
       ETCDD_RETURN_IF_ERROR(door_->Listen(url.ToString()));
+    }
+    // Served from the start: that a member finds no quorum is worth knowing.
+    net::FrontDoorOptions monitoring;
+    monitoring.connections_max = kMonitoringConnectionsMax;
+    monitoring.http1.handler = &monitoring_handler_;
+    monitoring_door_.emplace(&loop_, monitoring);
+    for (const Url& url : config_.listen_metrics_urls) {
+      ETCDD_RETURN_IF_ERROR(monitoring_door_->Listen(url.ToString()));
     }
     return absl::OkStatus();
   }
@@ -214,6 +262,10 @@ class Daemon {
     bootstrap.wal.clock = clock_.get();
     bootstrap.wal.background = wal_background_.get();
     bootstrap.wal.unsafe_no_fsync = config_.unsafe_no_fsync;
+    bootstrap.wal.on_sync = [this](absl::Duration took) {
+      counts_.wal_sync_seconds.Observe(absl::ToDoubleSeconds(took));
+    };
+    bootstrap.wal.on_write_bytes = [this](uint64_t bytes) { counts_.wal_write_bytes.Add(bytes); };
     ETCDD_ASSIGN_OR_RETURN(Bootstrapped bootstrapped, Bootstrap(*fs_, bootstrap, *backend_));
     ETCDD_LOG(kInfo, bootstrapped.restarted ? "restarting local member" : "starting local member",
               {{"cluster-id", base::LogId(bootstrapped.cluster_id)},
@@ -228,7 +280,11 @@ class Daemon {
     parts.clock = clock_.get();
     parts.random = random_.get();
     parts.backend = backend_;
-    parts.save_snapshot = [](const SnapshotPoint&) { return absl::OkStatus(); };
+    parts.metrics = &counts_;
+    parts.save_snapshot = [this](const SnapshotPoint& point) {
+      return snapshotter_.Save({{point.term, point.index}, EncodeConfState(point.conf_state),
+                                point.membership_document});
+    };
     parts.purge_files = [this] { PurgeFiles(); };
     parts.on_fatal = [this](const absl::Status&) {
       failed_ = true;
@@ -244,7 +300,63 @@ class Daemon {
     rpc::RegisterCluster(server_.get(), dispatcher_.get());
     health_ = std::make_unique<net::HealthService>(dispatcher_.get());
     late_dispatcher_.Set(health_.get());
+    client_pages_.emplace(server_.get(), http::Pages::Audience::kClients);
+    monitoring_pages_.emplace(server_.get(), http::Pages::Audience::kMonitoring);
+    AddFeatureGauges();
+    base::AddProcessMetrics(&metrics_);
+    MakeAutoCompactor();
     return absl::OkStatus();
+  }
+
+  void MakeAutoCompactor() {
+    AutoCompactor::Parts parts;
+    parts.strand = &loop_;
+    parts.clock = clock_.get();
+    parts.revision = [this] { return server_->store().revision(); };
+    parts.is_leader = [this] { return server_->is_leader(); };
+    parts.compact = [this](int64_t revision, absl::AnyInvocable<void(absl::Status)> done) {
+      std::string request;
+      base::AppendVarintField(1, static_cast<uint64_t>(revision), &request);
+      server_->Compact(request, [done = std::move(done)](absl::Status status,
+                                                         std::string) mutable {
+        done(std::move(status));
+      });
+    };
+    auto_compactor_.emplace(std::move(parts),
+                            AutoCompactionOptions{config_.auto_compaction_mode,
+                                                  config_.auto_compaction_period,
+                                                  config_.auto_compaction_revisions});
+  }
+
+  void AddFeatureGauges() {
+    const FeatureGates& on = config_.features;
+    const struct {
+      const char* name;
+      const char* stage;
+      bool value;
+    } gates[] = {{"CompactHashCheck", "ALPHA", on.compact_hash_check},
+                 {"FastLeaseKeepAlive", "BETA", on.fast_lease_keep_alive},
+                 {"InitialCorruptCheck", "ALPHA", on.initial_corrupt_check},
+                 {"LeaseCheckpoint", "ALPHA", on.lease_checkpoint},
+                 {"LeaseCheckpointPersist", "ALPHA", on.lease_checkpoint_persist},
+                 {"PriorityRequest", "ALPHA", on.priority_request},
+                 {"SetMemberLocalAddr", "ALPHA", on.set_member_local_addr},
+                 {"StopGRPCServiceOnDefrag", "ALPHA", on.stop_grpc_service_on_defrag},
+                 {"TxnModeWriteWithSharedBuffer", "BETA", on.txn_mode_write_with_shared_buffer}};
+    for (const auto& gate : gates) {
+      metrics_
+          .AddGauge("etcd_server_feature_enabled", "1 when the feature gate is on, else 0.",
+                    {{"name", gate.name}, {"stage", gate.stage}})
+          .Set(gate.value ? 1 : 0);
+    }
+  }
+
+  snap::SnapshotterHooks SnapshotterHooks() {
+    const auto observe = [](base::Histogram* histogram) {
+      return [histogram](absl::Duration took) { histogram->Observe(absl::ToDoubleSeconds(took)); };
+    };
+    return {observe(&counts_.snap_encode_seconds), observe(&counts_.snap_sync_seconds),
+            observe(&counts_.snap_save_seconds)};
   }
 
   EtcdServerOptions ServerOptions() const {
@@ -263,6 +375,7 @@ class Daemon {
     options.store.compaction_step_revisions_max =
         static_cast<uint32_t>(config_.compaction_batch_revisions);
     options.watch_progress_interval = config_.watch_progress_notify_interval;
+    options.warning_apply_duration = config_.warning_apply_duration;
     options.lease_checkpoint = config_.features.lease_checkpoint;
     options.lease_checkpoint_persist = config_.features.lease_checkpoint_persist;
     return options;
@@ -274,14 +387,25 @@ class Daemon {
       ETCDD_LOG(kWarn, "failed to purge files", {base::LogField(purged.status())});
       return;
     }
+    auto snapshots = snapshotter_.Purge(config_.snapshot_files_max);
+    if (!snapshots.ok()) {
+      ETCDD_LOG(kWarn, "failed to purge files", {base::LogField(snapshots.status())});
+      return;
+    }
+    purged->insert(purged->end(), snapshots->begin(), snapshots->end());
     for (const std::string& name : *purged) ETCDD_LOG(kInfo, "purged", {{"path", name}});
   }
 
   void Serve() {
     SignalWatcher signals(&loop_, [this] { BeginStop(); });
+    for (const Url& url : config_.listen_metrics_urls) {
+      ETCDD_LOG(kInfo, "serving metrics", {{"address", url.ToString()}});
+    }
     server_->Start([this] {
       ETCDD_LOG(kInfo, "ready to serve client requests");
       health_->SetServing(true);
+      auto_compactor_->Start();
+      door_->HoldConnections(false);
       for (const std::string& address : door_->addresses()) {
         ETCDD_LOG(kInfo,
                   "serving client traffic insecurely; this is strongly discouraged!",
@@ -294,6 +418,7 @@ class Daemon {
   void BeginStop() {
     if (std::exchange(stop_asked_, true)) return;
     health_->SetServing(false);
+    auto_compactor_->Stop();
     door_->Drain(server_->options().RequestTimeout(), [this] {
       server_->Stop(absl::UnavailableError("etcdserver: server stopped"));
       loop_.Stop();
@@ -308,6 +433,7 @@ class Daemon {
     background_.reset();
     reader_.reset();
     door_.reset();
+    monitoring_door_.reset();
     server_.reset();
     wal_background_.reset();
     backend_.reset();
@@ -333,6 +459,10 @@ class Daemon {
   const std::unique_ptr<base::Clock> clock_ = base::NewSystemClock();
   const std::unique_ptr<base::Random> random_ = base::NewSystemRandom();
   const std::unique_ptr<base::FileSystem> fs_ = base::NewPosixFileSystem();
+  base::Metrics metrics_;
+  ServerMetrics counts_{&metrics_};
+  // Used by the background strand once the member runs.
+  snap::Snapshotter snapshotter_{*fs_, *clock_, dir_.SnapDir(), SnapshotterHooks()};
   net::EventLoop loop_{clock_.get()};
   std::unique_ptr<base::Strand> wal_strand_ = base::NewThreadStrand("etcdd-wal");
   std::unique_ptr<base::Strand> wal_background_ = base::NewThreadStrand("etcdd-walnext");
@@ -340,12 +470,24 @@ class Daemon {
   std::unique_ptr<base::Strand> reader_ = base::NewThreadStrand("etcdd-reader");
   LateDispatcher late_dispatcher_;
   std::unique_ptr<base::File> lock_;
+  size_t connections_max_ = 0;
   bool backend_existed_ = false;
   std::shared_ptr<mvcc::Backend> backend_;
   std::unique_ptr<EtcdServer> server_;
   std::unique_ptr<rpc::ServiceDispatcher> dispatcher_;
   std::unique_ptr<net::HealthService> health_;
+  // No request arrives before the loop runs, and then the pages are there.
+  std::optional<http::Pages> client_pages_;
+  std::optional<http::Pages> monitoring_pages_;
+  net::Http1Handler client_handler_ = [this](auto exchange) {
+    client_pages_->Serve(std::move(exchange));
+  };
+  net::Http1Handler monitoring_handler_ = [this](auto exchange) {
+    monitoring_pages_->Serve(std::move(exchange));
+  };
+  std::optional<AutoCompactor> auto_compactor_;
   std::optional<net::FrontDoor> door_;
+  std::optional<net::FrontDoor> monitoring_door_;
   bool stop_asked_ = false;
   bool failed_ = false;
 };

@@ -11,6 +11,7 @@
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/version.h"
+#include "snap/membership_json.h"
 
 namespace etcdd::server {
 namespace {
@@ -314,8 +315,19 @@ void EtcdServer::FinishRequest(uint64_t id, apply::ApplyResult result, absl::Dur
 
 void EtcdServer::MaybeSnapshot() {
   if (!stopped_ && snapshots_->Due(applied_)) {
-    snapshots_->Start({applied_, applied_term_, conf_state_});
+    snapshots_->Start({applied_, applied_term_, conf_state_, MembershipDocument()});
   }
+}
+
+std::string EtcdServer::MembershipDocument() const {
+  snap::Membership document;
+  for (const membership::Member& member : cluster_->members()) {
+    document.members.push_back({member.id, member.peer_urls, member.is_learner, member.name,
+                                member.client_urls});
+  }
+  document.removed_ids = cluster_->removed_ids();
+  document.cluster_version = cluster_->version();
+  return snap::MembershipJson(document);
 }
 
 void EtcdServer::OnReadStates(absl::Span<const raft::ReadState> states) {

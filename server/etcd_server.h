@@ -213,6 +213,7 @@ class EtcdServer final : private consensus::Application {
   void MeasureApply(absl::Span<const raft::Entry> entries, absl::Duration began,
                     absl::Duration applied, absl::Duration now);
   void MaybeSnapshot();
+  std::string MembershipDocument() const;
 
   void Propose(apply::RequestKind kind, std::string_view body, Done done);
   // As Propose; first refuses what the quota does not let in (KV-080, KV-081).

@@ -122,6 +122,25 @@ class HostileClientTest(MemberTest):
         for connection in held:
             connection.close()
 
+    def test_more_connections_than_descriptors(self):
+        """Clients cannot take the descriptors that the member's own files need: it goes on with
+        snapshots and new files meanwhile, and takes connections again as soon as some are gone."""
+        m = self.member("--snapshot-count", "20", "--listen-metrics-urls",
+                        f"http://127.0.0.1:{member.free_port()}")
+        m.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300)))
+        client = self.client(m)
+        client.put(b"k", b"v")
+        held = [socket.create_connection(("127.0.0.1", m.port), timeout=20) for _ in range(400)]
+        for i in range(100):
+            client.put(b"k", bytes(400_000))
+        m.wait_for_log("saved snapshot")
+        for connection in held:
+            connection.close()
+        with api.Client(m.endpoint) as later:
+            later.put(b"k", b"v")
+        self.assertEqual(m.errors(), [])
+        self.assertLess(len(m.log()), 200, "floods the log")
+
     def test_many_connections(self):
         """2000 connections at a time, opened and closed: all their descriptors come back."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

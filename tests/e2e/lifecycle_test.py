@@ -1,6 +1,7 @@
 """Starting, stopping, pausing and restarting a member."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -206,6 +207,14 @@ class StartRefusedTest(MemberTest):
         self.assertEqual((last["level"], last["msg"]), ("fatal", "discovery failed"))
         self.assertEqual(last["error"], f"listen tcp 127.0.0.1:{first.port}: bind: "
                                         "address already in use")
+
+    def test_too_few_descriptors(self):
+        m = self.member()
+        limit = (100, 100)
+        self.assertEqual(m.run_to_end(
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit)), 1)
+        self.assertIn("file descriptor limit of etcd process is too low; please set higher",
+                      m.log()[-1]["error"])
 
     # Arguments, exit code, text on stderr.
     FLAGS = [

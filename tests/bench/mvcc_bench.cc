@@ -229,7 +229,7 @@ void BM_IndexLookup(benchmark::State& state) {
     index->Insert(&path, slot);
   }
   if (state.range(0) == 3) index->BuildSorted(slots);
-  slots = {};
+  std::vector<KeySlot>().swap(slots);
   state.counters["bytes_per_key"] = static_cast<double>(HeapBytes() - before) / kKeys;
   state.counters["tree_bytes_per_key"] = static_cast<double>(index->bytes()) / kKeys;
   const std::vector<int> lookups = Shuffled(kKeys, 5);

@@ -24,8 +24,8 @@ enum class IoResult {
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
-  // Reads up to `capacity` bytes. kOk: `*count` > 0 bytes were read; fewer than `capacity` means that
-  // no more was there, so the next readiness event will tell of more.
+  // Reads up to `capacity` bytes. kOk: `*count` > 0 bytes were read; fewer than `capacity` means
+  // that no more was there, so the next readiness event will tell of more.
   virtual IoResult Read(char* into, size_t capacity, size_t* count) = 0;
   // Writes from the front of `output` and consumes what was taken. kOk: all of it.
   virtual IoResult Write(OutputBuffer* output) = 0;

@@ -121,7 +121,8 @@ absl::StatusOr<std::string> GunzipMessage(std::string_view compressed, size_t si
         "grpc: received message after decompression larger than max ", size_max));
   }
   if (outcome != Z_STREAM_END) {
-    return absl::InternalError("grpc: failed to decompress the received message: gzip: invalid data");
+    return absl::InternalError(
+        "grpc: failed to decompress the received message: gzip: invalid data");
   }
   return result;
 }

@@ -34,8 +34,8 @@ class OutputBuffer {
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
 
-  // Fills at most `max` vectors with the unwritten bytes in order; returns how many. They stay valid
-  // until the next change of the buffer.
+  // Fills at most `max` vectors with the unwritten bytes in order; returns how many. They stay
+  // valid until the next change of the buffer.
   int Vectors(iovec* out, int max) const;
   // Drops `count` written bytes from the front. Requires: count <= size().
   void Consume(size_t count);

@@ -1,8 +1,8 @@
 #pragma once
 
 // Timers that cost nothing to set and to take back: one per request with a deadline. A binary heap
-// of borrowed Timer objects; each knows its place, so Cancel needs no search. Deadlines mostly grow,
-// so an insert is an append.
+// of borrowed Timer objects; each knows its place, so Cancel needs no search. Deadlines mostly
+// grow, so an insert is an append.
 //
 // Confined to the event loop that owns the queue.
 

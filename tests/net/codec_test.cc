@@ -119,7 +119,8 @@ TEST(OutputBufferTest, KeepsOrderThroughPartialWrites) {
     OutputBuffer buffer;
     std::string expected, got;
     for (int i = 0; i < 50; ++i) {
-      const size_t size = random() % 4 == 0 ? kSharedPieceBytesMin + random() % 9000 : random() % 90;
+      const size_t size =
+          random() % 4 == 0 ? kSharedPieceBytesMin + random() % 9000 : random() % 90;
       PieceOwner owner;
       owner.text = std::make_shared<const std::string>(size, static_cast<char>('a' + i % 26));
       expected += *owner.text;

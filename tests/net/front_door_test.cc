@@ -111,7 +111,8 @@ class PlainSocket {
 // A front door on a loop thread of its own.
 class FrontDoorTest : public ::testing::Test {
  protected:
-  void Start(FrontDoorOptions options = {}, std::vector<std::string> urls = {"http://127.0.0.1:0"}) {
+  void Start(FrontDoorOptions options = {},
+             std::vector<std::string> urls = {"http://127.0.0.1:0"}) {
     options.http2.dispatcher = &health_;
     options.http1.handler = &http1_;
     health_.SetServing(true);
@@ -211,7 +212,9 @@ TEST_F(FrontDoorTest, ServesGrpcAndHttp1OnOnePort) {
   EXPECT_THAT(first, HasSubstr("X-Host: me\r\n"));
   EXPECT_THAT(first, HasSubstr("Content-Length: 13\r\n"));
   // The connection stays: a body in chunks, then two requests in one packet.
-  http.Write("POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+  http.Write(
+      "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
   EXPECT_THAT(http.ReadUntil("abcde"), HasSubstr("POST /a abcde"));
   http.Write("GET /stream HTTP/1.1\r\n\r\nGET /last HTTP/1.1\r\nConnection: close\r\n\r\n");
   const std::string rest = http.ReadAll();
@@ -247,7 +250,8 @@ TEST_F(FrontDoorTest, UnixSockets) {
     EXPECT_THAT(client.stream(id).messages(), ElementsAre("over a unix socket"));
     // A second server does not take the socket away.
     const absl::Status status = ListenAgain(absl::StrCat("unix://", path));
-    EXPECT_EQ(status.message(), absl::StrCat("listen unix ", path, ": bind: address already in use"));
+    EXPECT_EQ(status.message(),
+              absl::StrCat("listen unix ", path, ": bind: address already in use"));
   }
   TearDown();
   EXPECT_NE(::access(path.c_str(), F_OK), 0);

@@ -48,8 +48,8 @@ constexpr absl::Duration kLockWarningAfter = absl::Seconds(1);
 // Allowance above max-request-bytes for what gRPC takes in (KV-084).
 constexpr uint64_t kReceiveAllowanceBytes = 512 << 10;
 
-// File descriptors that clients cannot take: a member that finds none for its WAL or its storage has
-// to stop. etcd's figure; and on top of it, while there is room, what the storage keeps open.
+// File descriptors that clients cannot take: a member that finds none for its WAL or its storage
+// has to stop. etcd's figure; and on top of it, while there is room, what the storage keeps open.
 constexpr uint64_t kReservedDescriptorsMin = 150;
 constexpr uint64_t kReservedDescriptorsMax = kReservedDescriptorsMin + 512;
 // Out of the reserve: monitoring gets through when clients have taken all of theirs.

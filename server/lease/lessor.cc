@@ -140,7 +140,7 @@ void Lessor::SpreadExpiries() {
     }
     lease->expiry = std::max(lease->expiry, window);
     ++in_window;
-    expiries_.emplace(lease->expiry, lease->id);
+    QueueExpiry(*lease, lease->expiry);
   }
 }
 
@@ -173,8 +173,10 @@ Renewal Lessor::RenewAfterCheckpoint(int64_t id) {
 }
 
 Renewal Lessor::Extend(Lease& lease) {
-  // The queue keeps the old, earlier time; TakeExpired sees that the lease has been renewed.
   lease.expiry = clock_.Monotonic() + absl::Seconds(lease.ttl_seconds);
+  // The queue may keep an earlier time: TakeExpired sees that the lease has been renewed. A later
+  // one, from a promotion, would make it end late.
+  if (lease.queued_at > lease.expiry) QueueExpiry(lease, lease.expiry);
   return {Renewal::Outcome::kRenewed, lease.ttl_seconds};
 }
 
@@ -191,16 +193,16 @@ std::vector<int64_t> Lessor::TakeExpired(size_t max, absl::Duration retry_after)
   std::vector<int64_t> expired;
   const absl::Duration now = clock_.Monotonic();
   while (expired.size() < max && !expiries_.empty() && expiries_.top().first <= now) {
-    const int64_t id = expiries_.top().second;
+    const auto [queued_at, id] = expiries_.top();
     expiries_.pop();
     Lease* lease = Find(id);
-    if (lease == nullptr) continue;
+    if (lease == nullptr || lease->queued_at != queued_at) continue;
     if (lease->expiry > now) {
-      expiries_.emplace(lease->expiry, id);
+      QueueExpiry(*lease, lease->expiry);
       continue;
     }
     expired.push_back(id);
-    expiries_.emplace(now + retry_after, id);
+    QueueExpiry(*lease, now + retry_after);
   }
   return expired;
 }
@@ -251,6 +253,7 @@ void Lessor::CheckInvariants() const {
     ETCDD_CHECK(id != 0);
     ETCDD_CHECK(lease->ttl_seconds >= options_.min_ttl_seconds);
     ETCDD_CHECK(primary_ == (lease->expiry != absl::InfiniteDuration()));
+    ETCDD_CHECK(!primary_ || lease->queued_at != absl::InfiniteDuration());
   }
 }
 
@@ -261,11 +264,16 @@ Lessor::Lease* Lessor::Find(int64_t id) const {
 
 void Lessor::Start(Lease& lease, absl::Duration expiry) {
   lease.expiry = expiry;
-  expiries_.emplace(expiry, lease.id);
+  QueueExpiry(lease, expiry);
   if (options_.checkpoint) {
     lease.next_checkpoint = clock_.Monotonic() + kCheckpointInterval;
     checkpoints_.emplace(lease.next_checkpoint, lease.id);
   }
+}
+
+void Lessor::QueueExpiry(Lease& lease, absl::Duration at) {
+  lease.queued_at = at;
+  expiries_.emplace(at, lease.id);
 }
 
 void Lessor::WriteRecord(const Lease& lease, mvcc::Batch& batch) const {

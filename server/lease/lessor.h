@@ -126,6 +126,9 @@ class Lessor final : public mvcc::LeaseAttacher {
     int64_t ttl_seconds = 0;
     int64_t remaining_ttl_seconds = 0;  // from a checkpoint; 0 = none
     absl::Duration expiry = absl::InfiniteDuration();
+    // Time of its entry in expiries_; entries with another time are left over from a lease of the
+    // same id that has been revoked.
+    absl::Duration queued_at = absl::InfiniteDuration();
     absl::Duration next_checkpoint = absl::InfiniteDuration();
     absl::btree_set<std::string> keys;
     std::vector<absl::AnyInvocable<void()>> on_gone;
@@ -140,6 +143,7 @@ class Lessor final : public mvcc::LeaseAttacher {
 
   Lease* Find(int64_t id) const;
   void Start(Lease& lease, absl::Duration expiry);
+  void QueueExpiry(Lease& lease, absl::Duration at);
   void SpreadExpiries();
   void WriteRecord(const Lease& lease, mvcc::Batch& batch) const;
   Renewal Extend(Lease& lease);

@@ -32,7 +32,8 @@ absl::Status Raft::StepFollower(Message m) {
       return Forward(std::move(m));
     case MessageType::kForgetLeader:
       if (config_.read_only == ReadOnlyOption::kLeaseBased) {
-        ETCDD_RAFT_LOG(config_.logger, kError, "ignoring MsgForgetLeader due to ReadOnlyLeaseBased");
+        ETCDD_RAFT_LOG(config_.logger, kError,
+                       "ignoring MsgForgetLeader due to ReadOnlyLeaseBased");
       } else if (leader_ != kNoNode) {
         ETCDD_RAFT_LOG(config_.logger, kInfo, "%x forgetting leader %x at term %d", config_.id,
                        leader_, term_);
@@ -66,7 +67,8 @@ absl::Status Raft::Forward(Message m) {
   const bool read = m.type == MessageType::kReadIndex;
   if (leader_ == kNoNode) {
     ETCDD_RAFT_LOG(config_.logger, kInfo, "%x no leader at term %d; dropping %s", config_.id,
-                   term_, proposal ? "proposal" : read ? "index reading msg" : "leader transfer msg");
+                   term_,
+                   proposal ? "proposal" : read ? "index reading msg" : "leader transfer msg");
     if (proposal) return ProposalDroppedError("no leader");
     return read ? ReadDroppedError("no leader") : absl::OkStatus();
   }

@@ -17,8 +17,8 @@
 //   * give `storage_append` to the append thread and `storage_apply` to the apply thread. Each
 //     thread works strictly in order; the two are independent of each other. `entries`, `snapshot`
 //     and `committed_entries` of the Ready are empty: they are in these messages;
-//   * storage_append: persist its snapshot, its entries, then (if term, vote or commit is not 0) the
-//     hard state {term, vote, commit}; all must be durable before any of its responses is
+//   * storage_append: persist its snapshot, its entries, then (if term, vote or commit is not 0)
+//     the hard state {term, vote, commit}; all must be durable before any of its responses is
 //     delivered. Without responses no sync is needed. Consecutive ones may share one sync;
 //   * storage_apply: apply its entries as above; needs no sync;
 //   * deliver responses in order: those addressed to this node through RawNode::Step, the others

@@ -48,7 +48,8 @@ absl::StatusOr<std::vector<ScriptCase>> ParseScript(const std::string& file,
 
 // Runs the cases in order until one's output differs. Returns an empty string if none did, else
 // "file:line: command" and a line diff.
-std::string RunScript(const std::string& file, absl::FunctionRef<std::string(const ScriptCase&)> run);
+std::string RunScript(const std::string& file,
+                      absl::FunctionRef<std::string(const ScriptCase&)> run);
 
 // Removes white space at both ends.
 std::string_view Trim(std::string_view text);

@@ -110,19 +110,26 @@ TEST_F(NeedsSnapshot, AnAcknowledgementThatReconnectsEndsIt) {
 
 TEST(SendSnapshot, NotToAnInactivePeer) {
   // R25.
-  TestNode node({});
-  node.BecomeLeader();
-  StepAndRun(&node, MakeAppResp(2, 1, 1, 11));
-  ASSERT_TRUE(node.storage().CreateSnapshot(11, node.raft().conf_state(), {}).ok());
-  ASSERT_TRUE(node.storage().Compact(11).ok());
-  StepAndRun(&node, MakeReject(2, 1, 1, 11, 5, 1));  // stale: no effect
-  // Peer 3 never spoke.
+  TestNodeOptions options;
+  options.configure = [](Config* config) { config->check_quorum = true; };
+  TestNode node(options);
+  node.BecomeCommittedLeader();
   ASSERT_TRUE(node.Propose("x").ok());
+  node.Drain();
+  StepAndRun(&node, MakeAppResp(2, 1, 1, 12));
+  ASSERT_TRUE(node.storage().CreateSnapshot(12, node.raft().conf_state(), {}).ok());
+  ASSERT_TRUE(node.storage().Compact(12).ok());
+  // Peer 3 needs a snapshot, may be sent one, and has not spoken since the last quorum check.
+  node.Tick(10);
+  node.Drain();
+  node.raft().ReportUnreachable(3);
+  ASSERT_FALSE(Peer(node, 3).recently_active);
+  ASSERT_FALSE(Peer(node, 3).paused);
+  ASSERT_TRUE(node.Propose("y").ok());
   EXPECT_THAT(Select(node.Run(), MessageType::kSnap), IsEmpty());
-  EXPECT_THAT(
-      Select(StepAndRun(&node, MakeMessage(MessageType::kHeartbeatResp, 3, 1, 1)),
-             MessageType::kSnap, 3),
-      SizeIs(1));
+  EXPECT_THAT(Select(StepAndRun(&node, MakeMessage(MessageType::kHeartbeatResp, 3, 1, 1)),
+                     MessageType::kSnap, 3),
+              SizeIs(1));
 }
 
 TEST(SendSnapshot, TemporarilyUnavailableIsAskedForAgain) {
@@ -450,6 +457,23 @@ TEST(AutoLeave, SurvivesALeaderChange) {
   for (NodeId id : {2, 3, 4}) {
     EXPECT_EQ(cluster[id].raft().conf_state(), (ConfState{{1, 2, 3}, {4}, {}, {}, false}));
   }
+}
+
+TEST(AutoLeave, ANewLeaderWaitsForItsPendingIndex) {
+  TestNodeOptions options;
+  options.configure = [](Config* config) { config->committed_bytes_max = 1; };
+  TestNode node(options);
+  ConfChangeV2 change;
+  change.transition = ConfChangeTransition::kJointImplicit;
+  change.changes = {{ConfChangeType::kAddLearnerNode, 3}};
+  node.raft().ApplyConfChange(change);
+  StepAndRun(&node, MakeApp(2, 1, 1, 10, 1, 10, {MakeEntry(1, 11), MakeEntry(1, 12)}));
+  node.BecomeLeader();
+  node.AckAll();
+  node.Drain();  // entries are applied one by one
+  const std::vector<Entry> log = node.StableEntries();
+  ASSERT_THAT(log, SizeIs(4));
+  EXPECT_EQ(Describe(log[3]), "2/14 EntryConfChangeV2") << "and nothing refused before it";
 }
 
 TEST(AutoLeave, IsNeverRefusedForItsSize) {

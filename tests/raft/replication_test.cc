@@ -233,7 +233,9 @@ TEST(Probe, LongDivergentTailsTakeFewProbes) {
   };
   const auto repeat = [](std::vector<std::pair<uint64_t, int>> runs) {
     std::vector<uint64_t> terms;
-    for (const auto& [term, count] : runs) terms.insert(terms.end(), static_cast<size_t>(count), term);
+    for (const auto& [term, count] : runs) {
+      terms.insert(terms.end(), static_cast<size_t>(count), term);
+    }
     return terms;
   };
   for (const Case& c : std::vector<Case>{
@@ -445,6 +447,31 @@ TEST(UncommittedLimit, ExactAccounting) {
   EXPECT_TRUE(IsDropped(node.Propose("1")));
 }
 
+TEST(UncommittedLimit, StartsAnewWithALeadership) {
+  TestNodeOptions options;
+  options.configure = [](Config* config) { config->uncommitted_bytes_max = 20; };
+  TestNode node(options);
+  node.BecomeCommittedLeader();
+  ASSERT_TRUE(node.Propose(std::string(20, 'x')).ok());
+  ASSERT_TRUE(IsDropped(node.Propose("y")));
+  ASSERT_TRUE(node.Step(MakeHeartbeat(2, 1, 2, 0)).ok());
+  node.BecomeLeader();
+  EXPECT_TRUE(node.Propose(std::string(20, 'x')).ok());
+}
+
+TEST(SelfAcknowledgement, ALeaderCountsItsNewEntryOnlyWhenItIsDurable) {
+  // R29.
+  TestNode node({});
+  node.raft().Campaign();
+  node.Drain();
+  ASSERT_TRUE(node.Step(MakeVoteResp(MessageType::kVoteResp, 2, 1, 1, false)).ok());
+  ASSERT_EQ(node.raft().state(), StateType::kLeader);
+  EXPECT_EQ(node.raft().last_index(), 11u);
+  EXPECT_EQ(Peer(node, 1).match, 10u) << "what it had before it led is durable";
+  node.Drain();
+  EXPECT_EQ(Peer(node, 1).match, 11u);
+}
+
 // Pages and acknowledgements ----------------------------------------------------------------------
 
 TEST(ApplyPages, NothingIsSkippedWhenTheStorageStopsEarlyOrGivesTooMuch) {
@@ -488,32 +515,36 @@ TEST(ApplyPages, NothingIsSkippedWhenTheStorageStopsEarlyOrGivesTooMuch) {
 }
 
 TEST(StableTo, ALateAcknowledgementOfAnOlderTermIsVoid) {
-  // R32: 1/12 is handed out twice, with 2/12 between, and the first write is acknowledged last.
+  // R32: 2/11 is handed out, then 3/11, then 2/11 again. When the first write is acknowledged the
+  // second is still in the queue and will overwrite it: the entry is not stable, though it matches.
   TestNodeOptions options;
   options.configure = [](Config* config) { config->async_storage_writes = true; };
   TestNode node(options);
-  const auto append = [&node](NodeId from, uint64_t term, std::string_view data) {
-    EXPECT_TRUE(node.Step(MakeApp(from, 1, term, 10, 1, 10, {MakeEntry(term, 11, data)})).ok());
+  const auto append = [&node](NodeId from, uint64_t term, uint64_t entry_term) {
+    EXPECT_TRUE(
+        node.Step(MakeApp(from, 1, term, 10, 1, 10, {MakeEntry(entry_term, 11, "a")})).ok());
     Ready ready = node.raft().TakeReady();
     EXPECT_TRUE(ready.storage_append.has_value());
     return *std::move(ready.storage_append);
   };
-  Message first = append(2, 2, "a");
-  Message second = append(3, 3, "b");
+  Message first = append(2, 2, 2);
+  Message second = append(3, 3, 3);
+  Message third = append(2, 4, 2);
   const auto acknowledge = [&node](Message* append_message) {
+    node.storage().Append(append_message->entries);
     for (Message& m : append_message->responses) {
       if (m.to == 1) {
-      EXPECT_TRUE(node.Step(std::move(m)).ok());
-    }
+        EXPECT_TRUE(node.Step(std::move(m)).ok());
+      }
     }
   };
+  ASSERT_TRUE(node.Step(MakeHeartbeat(2, 1, 4, 11)).ok());
   acknowledge(&first);
   EXPECT_TRUE(node.logger().Contains("ignored entry appends from a MsgStorageAppendResp"));
-  ASSERT_TRUE(node.Step(MakeHeartbeat(3, 1, 3, 11)).ok());
-  EXPECT_FALSE(node.raft().TakeReady().storage_apply.has_value())
-      << "the entry of term 3 is not durable yet";
-  node.storage().Append(second.entries);
+  EXPECT_FALSE(node.raft().TakeReady().storage_apply.has_value());
   acknowledge(&second);
+  EXPECT_FALSE(node.raft().TakeReady().storage_apply.has_value());
+  acknowledge(&third);
   EXPECT_TRUE(node.raft().TakeReady().storage_apply.has_value());
 }
 

@@ -55,6 +55,19 @@ TEST(Transfer, WaitsForASlowTarget) {
   EXPECT_EQ(cluster.Divergence(), "");
 }
 
+TEST(Transfer, TimeoutNowOnlyWhenTheTargetHasEverything) {
+  TestNode node({});
+  node.BecomeCommittedLeader();
+  ASSERT_TRUE(node.Propose("a").ok());
+  ASSERT_TRUE(node.Propose("b").ok());
+  node.raft().TransferLeader(2);
+  EXPECT_THAT(Select(node.Run(), MessageType::kTimeoutNow), IsEmpty());
+  ASSERT_TRUE(node.Step(MakeAppResp(2, 1, 1, 12)).ok());
+  EXPECT_THAT(Select(node.Run(), MessageType::kTimeoutNow), IsEmpty());
+  ASSERT_TRUE(node.Step(MakeAppResp(2, 1, 1, 13)).ok());
+  EXPECT_THAT(Select(node.Run(), MessageType::kTimeoutNow, 2), SizeIs(1));
+}
+
 TEST(Transfer, WaitsForASnapshotToArrive) {
   Cluster cluster(3);
   cluster.Elect(1);

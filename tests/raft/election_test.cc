@@ -132,6 +132,25 @@ TEST(Election, OnlyAGrantedRealVoteResetsTheTimer) {
   }
 }
 
+TEST(Election, AVoteAloneMustBeSynced) {
+  TestNode node({});
+  Answer(&node, MakeVote(MessageType::kVote, 3, 1, 2, 1, 0));  // adopts the term, refuses
+  ASSERT_TRUE(node.Step(MakeVote(MessageType::kVote, 2, 1, 2, 99, 1)).ok());
+  const Ready ready = node.raft().TakeReady();
+  EXPECT_EQ(ready.hard_state, (HardState{2, 2, 10}));
+  EXPECT_TRUE(ready.must_sync);
+}
+
+TEST(Election, ACommitIndexAloneNeedNotBeSynced) {
+  TestNode node({});
+  ASSERT_TRUE(node.Step(MakeApp(2, 1, 1, 10, 1, 10, {MakeEntry(1, 11)})).ok());
+  node.Drain();
+  ASSERT_TRUE(node.Step(MakeHeartbeat(2, 1, 1, 11)).ok());
+  const Ready ready = node.raft().TakeReady();
+  EXPECT_EQ(ready.hard_state, (HardState{1, kNoNode, 11}));
+  EXPECT_FALSE(ready.must_sync);
+}
+
 TEST(Election, AHigherTermIsAdoptedInEveryRole) {
   for (const StateType role : {StateType::kFollower, StateType::kCandidate, StateType::kLeader,
                                StateType::kPreCandidate}) {

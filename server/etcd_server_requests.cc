@@ -287,6 +287,13 @@ void EtcdServer::Hash(HashDone done) {
   });
 }
 
+void EtcdServer::Defragment(absl::AnyInvocable<void()> done) {
+  auto shared = std::make_shared<absl::AnyInvocable<void()>>(std::move(done));
+  backend_->WhenCompacted([strand = parts_.strand, shared] {
+    strand->Post([shared] { (*shared)(); });
+  });
+}
+
 void EtcdServer::HashKv(int64_t revision, HashKvDone done) {
   auto shared = std::make_shared<HashKvDone>(std::move(done));
   parts_.background->Post([this, revision, shared] {

@@ -17,6 +17,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/base/strand.h"
 
 namespace etcdd::mvcc {
 
@@ -83,6 +84,9 @@ class Backend {
   // Drops the storage of deleted records of the key bucket up to and including `end` soon, in the
   // background. A hint after a compaction.
   virtual void CompactHint(std::string_view key_bucket_end) = 0;
+
+  // Runs `done` on any thread once the work hinted so far is finished: SizeBytes has fallen then.
+  virtual void WhenCompacted(base::Task done) = 0;
 
   // Bytes allocated on disk (memtables included), and the part of it that holds live data, by
   // estimate. For Status, quota and metrics (behaviour.md OPEN-2).

@@ -47,6 +47,7 @@ class MemBackend : public Backend {
   absl::Status Flush() override;
   // Deletions free memory at once; this only takes SizeBytes back to what is in use.
   void CompactHint(std::string_view key_bucket_end) override;
+  void WhenCompacted(base::Task done) override { done(); }
   // Content plus a fixed overhead per record; the first is the high-water mark since the last
   // CompactHint or crash (a file does not shrink by itself either).
   uint64_t SizeBytes() const override;

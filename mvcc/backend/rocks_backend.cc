@@ -323,6 +323,9 @@ class RocksBackend : public Backend {
     compaction_strand_->Post([this] { RunCompaction(); });
   }
 
+  // The strand runs in order, so what was hinted before is done before.
+  void WhenCompacted(base::Task done) override { compaction_strand_->Post(std::move(done)); }
+
   uint64_t SizeBytes() const override {
     const uint64_t measured = measured_bytes_.load() + unmeasured_bytes_.load();
     uint64_t high = high_water_bytes_.load();

@@ -24,13 +24,14 @@ inline constexpr int kListenBacklog = 4096;
 inline constexpr int kAcceptsPerTurnMax = 64;
 // Pause of a listener after the process ran out of file descriptors or memory.
 inline constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
+inline constexpr absl::Duration kAcceptWarningInterval = absl::Seconds(10);
 inline constexpr size_t kConnectionsMaxDefault = 100'000;
 
 // --- connections ---
 // Time a new connection has to show which protocol it speaks.
 inline constexpr absl::Duration kPrefaceWaitMax = absl::Seconds(20);
 // Time a closing connection waits for the client to read the last bytes and close.
-inline constexpr absl::Duration kLingerMax = absl::Seconds(1);
+inline constexpr absl::Duration kLingerMax = absl::Milliseconds(500);
 
 // --- HTTP/2 ---
 inline constexpr uint32_t kStreamWindowBytes = 1 << 20;
@@ -58,7 +59,7 @@ inline constexpr int kPingStrikesMax = 2;
 // Pings of a client without open streams may come this often.
 inline constexpr absl::Duration kPingWithoutStreamsMin = absl::Hours(2);
 // While draining: how long new streams are still taken after the first GOAWAY.
-inline constexpr absl::Duration kDrainNoticeWait = absl::Seconds(1);
+inline constexpr absl::Duration kDrainNoticeWait = absl::Milliseconds(300);
 
 // --- HTTP/1.1 ---
 inline constexpr uint32_t kHttp1HeaderBytesMax = 64 << 10;

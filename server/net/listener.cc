@@ -168,6 +168,13 @@ void Listener::Resume() {
   if (paused_) loop_->NextTurn(this);
 }
 
+// New connections try again all the time; one line per interval says enough.
+void Listener::WarnOfPause(const std::string& error) {
+  if (loop_->now() - warned_at_ < kAcceptWarningInterval) return;
+  warned_at_ = loop_->now();
+  ETCDD_LOG(kWarn, "cannot accept a connection, pausing", {{"address", address_}, {"error", error}});
+}
+
 void Listener::Accept() {
   for (int i = 0; i < kAcceptsPerTurnMax; ++i) {
     paused_ = !owner_->MayAccept();
@@ -178,8 +185,7 @@ void Listener::Accept() {
     if (fd < 0) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return;
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        ETCDD_LOG(kWarn, "cannot accept a connection, pausing",
-                  {{"address", address_}, {"error", ErrnoText(errno)}});
+        WarnOfPause(ErrnoText(errno));
         retry_timer_.Schedule(&loop_->timers(), loop_->now() + kAcceptPause);
         return;
       }

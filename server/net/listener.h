@@ -47,6 +47,7 @@ class Listener final : private IoHandler, private TurnHook {
   void OnReady(uint32_t events) override;
   void OnTurn() override;
   void Accept();
+  void WarnOfPause(const std::string& error);
 
   EventLoop* const loop_;
   Owner* const owner_;
@@ -54,6 +55,7 @@ class Listener final : private IoHandler, private TurnHook {
   const int fd_;
   const std::string address_;
   bool paused_ = false;
+  absl::Duration warned_at_ = -absl::InfiniteDuration();
   Timer retry_timer_;
 };
 

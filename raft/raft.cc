@@ -194,7 +194,9 @@ absl::Status Raft::CheckIncoming(const Message& m) const {
     case MessageType::kSnap:
       if (m.snapshot == nullptr || m.snapshot->empty()) return malformed("no snapshot");
       if (m.snapshot->term > m.term) return malformed("snapshot of a later term");
-      break;
+      return RestoreConfiguration(m.snapshot->conf_state, config_.inflight_messages_max,
+                                  config_.inflight_bytes_max, m.snapshot->index)
+          .status();
     case MessageType::kProp:
       if (m.entries.empty()) return malformed("empty proposal");
       break;

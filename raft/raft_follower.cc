@@ -178,7 +178,7 @@ absl::StatusOr<bool> Raft::RestoreSnapshot(const std::shared_ptr<const Snapshot>
     log_.CommitTo(snapshot->index);
     return false;
   }
-  // Checked before anything changes: the configuration comes from the network.
+  // Possible: CheckIncoming tried it.
   ETCDD_ASSIGN_OR_RETURN(
       ConfChangeResult configuration,
       RestoreConfiguration(conf_state, config_.inflight_messages_max, config_.inflight_bytes_max,

@@ -221,8 +221,9 @@ TEST(Restore, AnImpossibleConfigurationIsRefusedWithoutEffect) {
   StepAndRun(&node, MakeHeartbeat(2, 1, 2, 10));
   for (const auto& snapshot :
        {MakeSnapshot(20, 2, {1, 2}, {1}), MakeSnapshot(20, 2, {1, 1, 2})}) {
-    EXPECT_TRUE(absl::IsInvalidArgument(node.Step(MakeSnap(2, 1, 2, snapshot))));
+    EXPECT_TRUE(absl::IsInvalidArgument(node.Step(MakeSnap(3, 1, 7, snapshot))));
     EXPECT_EQ(node.raft().committed(), 10u);
+    EXPECT_EQ(node.raft().term(), 2u);
     EXPECT_FALSE(node.raft().HasReady());
   }
 }

@@ -136,6 +136,35 @@ TEST_F(EtcdServerTest, FailingWalStopsTheMemberAndAnswersEverybody) {
   EXPECT_TRUE(base::IsApiError(member_.Put("k", "w").status, ErrorId::kStopped));
 }
 
+// As above, with more entries than are synced inline.
+TEST_F(EtcdServerTest, WalThatFailsOnItsStrandStopsTheMemberToo) {
+  member_.with_wal_strand = true;
+  StartMember();
+  testing::FileFault fault;
+  fault.op = testing::FileOp::kSync;
+  fault.for_ever = true;
+  member_.fs.Inject(fault);
+  std::vector<OutcomePointer> waiting;
+  for (int i = 0; i < 10; ++i) waiting.push_back(member_.PutLater("k", "v"));
+  member_.Run();
+  for (const auto& outcome : waiting) {
+    ASSERT_TRUE(outcome->done);
+    EXPECT_TRUE(base::IsApiError(outcome->status, ErrorId::kStopped)) << outcome->status;
+  }
+  EXPECT_FALSE(member_.fatal.ok());
+}
+
+TEST_F(EtcdServerTest, SlowAppliesAreCountedByBatch) {
+  member_.with_wal_strand = true;
+  member_.options.warning_apply_duration = -absl::Nanoseconds(1);  // everything is slow
+  StartMember();
+  const uint64_t before = member_.metrics->slow_applies.value();
+  for (int i = 0; i < 10; ++i) member_.PutLater("k", "v");
+  member_.Run();
+  EXPECT_EQ(member_.metrics->puts.value(), 10u);
+  EXPECT_EQ(member_.metrics->slow_applies.value(), before + 1);
+}
+
 TEST_F(EtcdServerTest, FailingBackendStopsTheMember) {
   StartMember();
   member_.backend->FailWrite(1);

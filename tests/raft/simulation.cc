@@ -526,9 +526,14 @@ void Simulation::Heal() {
                  std::count(conf.learners.begin(), conf.learners.end(), id) >
              0;
     };
-    // Members that were removed stop, as a server does; without pre-vote they would disturb.
+    // Members that were removed stop, as a server does; without pre-vote they would disturb. A
+    // change still in the log may bring one back.
     for (const auto& node : nodes_) {
-      if (node->raft != nullptr && node != nullptr && !member(node->id)) Crash(node.get());
+      if (!member(node->id)) {
+        Crash(node.get());
+      } else {
+        Start(node.get());
+      }
     }
     if (leader->raft == nullptr) continue;
     if (!proposed) {

@@ -234,7 +234,7 @@ constexpr FlagRow kFlags[] = {
      "extensive adds the grpc_server_handling_seconds histogram"},
     {"warning-apply-duration", T::kDuration, "100ms", "", G::kMonitoring, S::kWorks,
      "log a warning when applying a request takes longer"},
-    {"warning-unary-request-duration", T::kDuration, "300ms", "", G::kMonitoring, S::kWorks,
+    {"warning-unary-request-duration", T::kDuration, "300ms", "", G::kMonitoring, S::kNoEffect,
      "log a warning when a unary RPC takes longer; 0 becomes 300ms"},
     {"enable-distributed-tracing", T::kBool, "false", "", G::kTracing, S::kNotYet,
      "OpenTelemetry tracing (OTLP gRPC)"},

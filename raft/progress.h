@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "raft/inflights.h"
-#include "raft/raw_node.h"
+#include "raft/types.h"
 
 namespace etcdd::raft {
 

@@ -34,8 +34,6 @@ namespace etcdd::raft {
 
 class Raft;
 
-enum class ProgressState : uint8_t { kProbe, kReplicate, kSnapshot };
-
 // A leader's view of one member, itself included.
 struct PeerStatus {
   NodeId id = kNoNode;

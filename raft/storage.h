@@ -50,8 +50,10 @@ class Storage {
   // Index of the last entry; FirstIndex() - 1 when there is none.
   virtual uint64_t LastIndex() const = 0;
 
-  // The newest snapshot, for a peer that lags behind FirstIndex(). Its conf_state is the one
-  // ApplyConfChange returned last at or before its index.
+  // A snapshot for a peer that lags behind FirstIndex(). Its conf_state is the one ApplyConfChange
+  // returned last at or before its index. It should be recent: a peer its conf_state does not name
+  // refuses it and is then sent it again; so either answer with one made of what is applied now, or
+  // replace it while sending, as etcd does.
   // Errors: SnapshotTemporarilyUnavailableError() (asked again later).
   virtual absl::StatusOr<std::shared_ptr<const Snapshot>> GetSnapshot() const = 0;
 };

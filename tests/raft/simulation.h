@@ -89,6 +89,10 @@ class Simulation {
   uint64_t HighestTerm() const;
   Node* RandomNode();
   Node* LeaderNode();
+  // The liveness hole of configurations that take effect when applied (etcd issue 12359, R11): a
+  // leader that applied its own removal stepped down before the others heard that the removal is
+  // committed. They still need its vote, its log is longer than theirs, and it may not campaign.
+  bool LongestLogCannotCampaign() const;
   void Quiesce();
 
   const SimulationOptions options_;

@@ -1,15 +1,25 @@
 # The thin front of the build; CMakePresets.json and ctest do the work.
 
 PACKAGES := $(shell sed '/^\#/d' packages.txt)
+TEST_PACKAGES := $(shell sed '/^\#/d' packages-test.txt)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 JOBS ?= $(shell nproc)
 # Where `make run` keeps its data.
 DATA_DIR ?= default.etcd
-# Prints, on one line, those of the packages that are not installed.
-MISSING = for p in $(PACKAGES); do \
-    dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || printf '%s ' $$p; done
+# install_missing(packages): installs those that are not there.
+IS_INSTALLED = dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed'
+# configure(preset): quiet unless it fails.
+configure = out=$$(cmake --preset $(1) 2>&1) || { echo "$$out"; exit 1; }
+define install_missing
+	@missing=$$(for p in $(1); do $(IS_INSTALLED) || printf '%s ' $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  echo "installing: $$missing"; \
+	  $(SUDO) apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive \
+	    $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; fi
+endef
 
-.PHONY: help run test bench format deps build release sanitize clean
+.PHONY: help run test bench format deps deps-test install-test-packages build release sanitize clean
 
 help:
 	@echo 'make run       build and start a member on port 2379, data in ./$(DATA_DIR)'
@@ -19,19 +29,24 @@ help:
 	@echo 'make format    format the sources'
 
 deps:
-	@missing=$$($(MISSING)); if [ -n "$$missing" ]; then \
-	  echo "installing: $$missing"; \
-	  $(SUDO) apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; fi
+	$(call install_missing,$(PACKAGES))
+
+# Debian's etcd-server starts a service on etcdd's own ports; the tests need only the program.
+deps-test: deps
+	@fresh=$$(p=etcd-server; $(IS_INSTALLED) || echo yes); \
+	$(MAKE) --no-print-directory install-test-packages; \
+	if [ -n "$$fresh" ] && [ -d /run/systemd/system ]; then \
+	  $(SUDO) systemctl disable --now etcd; fi
+
+install-test-packages:
+	$(call install_missing,$(TEST_PACKAGES))
 
 release: deps
-	@cmake --preset release > build-configure.log 2>&1 || { cat build-configure.log; exit 1; }
-	@rm -f build-configure.log
+	@$(call configure,release)
 	cmake --build --preset release --target etcdd etcdd-bench -j $(JOBS)
 
-build: deps
-	@cmake --preset dev > build-configure.log 2>&1 || { cat build-configure.log; exit 1; }
-	@rm -f build-configure.log
+build: deps-test
+	@$(call configure,dev)
 	cmake --build --preset dev -j $(JOBS)
 
 run: release
@@ -40,13 +55,15 @@ run: release
 test: build
 	ctest --preset dev
 
-bench: release
+bench: release deps-test
 	tests/bench/compare.sh
 
-sanitize: deps
-	cmake --preset asan-ubsan > /dev/null && cmake --build --preset asan-ubsan -j $(JOBS)
+sanitize: deps-test
+	@$(call configure,asan-ubsan)
+	cmake --build --preset asan-ubsan -j $(JOBS)
 	ctest --preset asan-ubsan
-	cmake --preset tsan > /dev/null && cmake --build --preset tsan -j $(JOBS)
+	@$(call configure,tsan)
+	cmake --build --preset tsan -j $(JOBS)
 	ctest --preset tsan
 
 format:

@@ -172,7 +172,8 @@ void Listener::Resume() {
 void Listener::WarnOfPause(const std::string& error) {
   if (loop_->now() - warned_at_ < kAcceptWarningInterval) return;
   warned_at_ = loop_->now();
-  ETCDD_LOG(kWarn, "cannot accept a connection, pausing", {{"address", address_}, {"error", error}});
+  ETCDD_LOG(kWarn, "cannot accept a connection, pausing",
+            {{"address", address_}, {"error", error}});
 }
 
 void Listener::Accept() {

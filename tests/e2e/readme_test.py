@@ -16,7 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def indented_blocks(text):
     """The lines of each indented block, as lists of commands without comments."""
     blocks = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
-    return [[re.sub(r"\s+#.*", "", line).strip() for line in block.splitlines()] for block in blocks]
+    return [[re.sub(r"\s+#.*", "", line).strip() for line in block.splitlines()]
+            for block in blocks]
 
 
 class ReadmeTest(unittest.TestCase):

@@ -133,10 +133,13 @@ class Run:
             self.sync()
 
     def _restart(self):
-        """Kills both (-9) and starts them again on their data."""
+        """Starts both again on their data, etcdd after kill -9. The reference may end in peace:
+        3.4.23 applies entries a second time that its backend had not committed, and then has
+        revisions that it never had before (CONS-012 is 3.7's)."""
         self.close()
-        for member in self._members:
-            member.stop()
+        reference, ours = self._members
+        ours.stop()
+        reference.stop(by_kill=False)
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(members.Member.start, self._members))
         one, other = [member.started_at for member in self._members]

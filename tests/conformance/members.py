@@ -117,13 +117,16 @@ class Member:
     def alive(self):
         return self._process is not None and self._process.poll() is None
 
-    def stop(self):
-        """Kills the server (-9) and closes the connection. The data stay."""
+    def stop(self, by_kill=True):
+        """Ends the server, by kill -9 or as asked for, and closes the connection. The data stay."""
         if self.client:
             self.client.close()
             self.client = None
         if self._process:
-            self._process.kill()
+            if by_kill:
+                self._process.kill()
+            else:
+                self._process.terminate()
             self._process.wait()
             self._process = None
 

@@ -94,6 +94,8 @@ class Shapes:
             self._random.choice([0, -3])])
 
     def value(self):
+        if self._chance(0.01):  # Takes more than one frame, and more than a small window.
+            return b"x" * self._random.choice([20000, 100000])
         return b"" if self._chance(0.1) else self._random.choice([
             b"v", b"w", b"1", b"2", b"\0\xff", b"v" * 500, str(self._random.random()).encode()])
 

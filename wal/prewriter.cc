@@ -48,6 +48,10 @@ absl::Status Prewriter::Claim(uint64_t end) {
     return !step_ || end <= step_->begin;
   };
   mutex_.Await(absl::Condition(&clear));
+  if (resting_ && (next_ <= claimed_ || next_ - claimed_ < options_.ahead_bytes / 2)) {
+    resting_ = false;
+    strand_.Post([self = shared_from_this()] { self->Step(); });
+  }
   return failed_;
 }
 
@@ -65,6 +69,10 @@ std::optional<Prewriter::Range> Prewriter::BeginStep() {
   if (stopped_ || !failed_.ok()) return std::nullopt;
   if (claimed_ > next_) next_ = RoundUpToPage(claimed_ + kLeadSteps * options_.chunk_bytes);
   if (next_ >= end_) return std::nullopt;
+  if (next_ - claimed_ >= options_.ahead_bytes) {
+    resting_ = true;
+    return std::nullopt;
+  }
   step_ = Range{next_, std::min(next_ + options_.chunk_bytes, end_)};
   ETCDD_CHECK(step_->begin >= claimed_);
   return step_;

@@ -29,6 +29,9 @@ namespace etcdd::wal {
 struct PrewriteOptions {
   uint64_t chunk_bytes = 0;  // of one step; 0: do nothing
   absl::Duration pause;      // between steps, so that syncs of others get through
+  // How far to go ahead of what is claimed; it rests there until half of that is used up. Bounds the
+  // work of a log that is hardly written to, whose few syncs would otherwise share the disk with it.
+  uint64_t ahead_bytes = UINT64_MAX;
 };
 
 class Prewriter : public std::enable_shared_from_this<Prewriter> {
@@ -57,7 +60,7 @@ class Prewriter : public std::enable_shared_from_this<Prewriter> {
 
   // One step; posts the next one.
   void Step();
-  // Picks the next range and announces it in step_; nullopt when there is nothing left to do.
+  // Picks the next range and announces it in step_; nullopt when there is nothing to do (now).
   std::optional<Range> BeginStep();
   absl::Status WriteZeros(const Range& range);
 
@@ -70,6 +73,7 @@ class Prewriter : public std::enable_shared_from_this<Prewriter> {
   std::unique_ptr<base::File> file_;
   bool started_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  bool resting_ ABSL_GUARDED_BY(mutex_) = false;  // far enough ahead; Claim wakes it
   uint64_t claimed_ ABSL_GUARDED_BY(mutex_);  // only grows
   uint64_t next_ ABSL_GUARDED_BY(mutex_);     // where the next step begins; only grows
   std::optional<Range> step_ ABSL_GUARDED_BY(mutex_);  // the one in flight

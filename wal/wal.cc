@@ -45,7 +45,8 @@ Wal::~Wal() {
 absl::Status Wal::StartBackgroundWork() {
   const PrewriteOptions prewrite = {
       .chunk_bytes = options_.unsafe_no_fsync ? 0 : options_.prewrite_chunk_bytes,
-      .pause = options_.prewrite_pause};
+      .pause = options_.prewrite_pause,
+      .ahead_bytes = options_.prewrite_ahead_bytes};
   pipeline_ = std::make_unique<SegmentPipeline>(fs_, dir_, options_.background,
                                                 options_.segment_bytes, prewrite);
   pipeline_->Prepare();

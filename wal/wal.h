@@ -53,6 +53,8 @@ struct Options {
   // Pre-writing: so many bytes of zeros are written and synced, then a pause. 0 bytes: off.
   uint64_t prewrite_chunk_bytes = 256 * 1024;
   absl::Duration prewrite_pause = absl::Milliseconds(2);
+  // Pre-writing rests when it is so far ahead of the appends.
+  uint64_t prewrite_ahead_bytes = 8 << 20;
 
   // Skips file syncs (not those of directories): a power failure may then lose acknowledged data.
   bool unsafe_no_fsync = false;

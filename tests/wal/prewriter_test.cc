@@ -78,6 +78,24 @@ TEST_F(PrewriterTest, FillsTheRestInStepsWithPausesAndSyncs) {
   EXPECT_EQ(*appender_->Size(), 16 * kPageBytes);
 }
 
+TEST_F(PrewriterTest, RestsWhenFarEnoughAheadAndGoesOnWhenHalfIsUsed) {
+  auto file = fs_.Open(kPath, base::OpenMode::kReadWrite);
+  ASSERT_TRUE(file.ok());
+  const PrewriteOptions options{kPageBytes, absl::Milliseconds(2), 4 * kPageBytes};
+  auto prewriter =
+      std::make_shared<Prewriter>(*std::move(file), strand_, options, 0, 16 * kPageBytes);
+  prewriter->Start();
+  strand_.AdvanceBy(absl::Seconds(1));
+  EXPECT_EQ(fs_.Count(FileOp::kWrite), 4u);
+  EXPECT_EQ(strand_.timer_count(), 0u) << "at rest";
+  ASSERT_EQ(prewriter->Claim(2 * kPageBytes), absl::OkStatus());
+  strand_.AdvanceBy(absl::Seconds(1));
+  EXPECT_EQ(fs_.Count(FileOp::kWrite), 4u) << "half of the lead is left";
+  ASSERT_EQ(prewriter->Claim(2 * kPageBytes + 1), absl::OkStatus());
+  strand_.AdvanceBy(absl::Seconds(1));
+  EXPECT_EQ(fs_.Count(FileOp::kWrite), 7u) << "filled up again";
+}
+
 TEST_F(PrewriterTest, StaysBehindEverythingClaimed) {
   fs_.EnableTrace();
   auto prewriter = Make(0, kPageBytes / 2);

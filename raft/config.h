@@ -66,6 +66,10 @@ struct Config {
   bool pre_vote = false;      // ask before disturbing (Raft thesis 9.6)
   bool disable_proposal_forwarding = false;
   bool step_down_on_removal = false;  // a leader that applied its own removal or demotion
+  // Upstream's rule: with asynchronous writes a candidate may win by the others' votes before its
+  // own term and vote are durable. A crash then makes it forget that it led, and it can be elected
+  // a second time in the same term, with other entries. Off: it waits for its own vote.
+  bool win_before_own_vote_is_durable = false;
   ReadOnlyOption read_only = ReadOnlyOption::kSafe;
   ConfChangeValidation conf_change_validation = ConfChangeValidation::kFull;
 

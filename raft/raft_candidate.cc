@@ -122,7 +122,7 @@ void Raft::HandleVoteResp(const Message& m) {
     case VoteResult::kWon:
       if (state_ == StateType::kPreCandidate) {
         Campaign(CampaignType::kElection);
-      } else {
+      } else if (tracker_.HasVoted(config_.id) || config_.win_before_own_vote_is_durable) {
         BecomeLeader();
         BroadcastAppend();
       }

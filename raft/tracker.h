@@ -57,6 +57,7 @@ class Tracker {
   void ResetVotes() { votes_.clear(); }
   // The first vote of `id` counts.
   void RecordVote(NodeId id, bool granted);
+  bool HasVoted(NodeId id) const { return votes_.count(id) != 0; }
   struct Tally {
     int granted = 0;  // of voters
     int rejected = 0;

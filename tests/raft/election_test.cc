@@ -249,6 +249,27 @@ TEST(Election, LatePreVoteSelfVoteDoesNotCountAsVote) {
   EXPECT_EQ(node.raft().state(), StateType::kCandidate);
 }
 
+TEST(Election, ACandidateWinsOnlyWhenItsOwnVoteIsDurable) {
+  // Found by the simulation (seed 8396): elected by the others' votes while its own term was still
+  // in the write queue, a node sent entries, crashed, and was elected again in the same term.
+  for (const bool upstream : {false, true}) {
+    TestNodeOptions options;
+    options.configure = [upstream](Config* config) {
+      config->async_storage_writes = true;
+      config->win_before_own_vote_is_durable = upstream;
+    };
+    TestNode node(options);
+    node.raft().Campaign();
+    Ready ready = node.raft().TakeReady();
+    for (NodeId id : {2, 3}) {
+      ASSERT_TRUE(node.Step(MakeVoteResp(MessageType::kVoteResp, id, 1, 1, false)).ok());
+    }
+    EXPECT_EQ(node.raft().state() == StateType::kLeader, upstream);
+    for (Message& m : ready.storage_append->responses) ASSERT_TRUE(node.Step(std::move(m)).ok());
+    EXPECT_EQ(node.raft().state(), StateType::kLeader);
+  }
+}
+
 TEST(Election, LearnersVoteButNeverCampaign) {
   // R9: a learner may have been promoted without knowing.
   TestNodeOptions options;

@@ -242,6 +242,7 @@ absl::Status InteractionEnv::AddNode(const ScriptCase& one,
   } else if (read_only != "safe") {
     return ScriptError(absl::StrCat("invalid read-only option \"", read_only, "\""));
   }
+  config.win_before_own_vote_is_durable = true;
   config.random = &node->random;
   config.logger = &output_;
   node->async = config.async_storage_writes;

@@ -109,9 +109,12 @@ absl::StatusOr<Bootstrapped> Bootstrap(base::FileSystem& fs, const BootstrapOpti
     return absl::DataLossError(
         absl::StrCat("the WAL in ", options.wal_dir, " names no member it belongs to"));
   }
-  // Killed between making the WAL and its first entries: nothing was ever acknowledged.
-  if (contents.entries.empty() && contents.hard_state.empty() && start.index == 0) {
-    ETCDD_RETURN_IF_ERROR(WriteFirstEntries(*opened.wal, SelfFromOptions(options)));
+  // Killed before the first entries and the hard state behind them were whole: nothing was ever
+  // acknowledged. The member keeps the id the WAL was made with, whatever the options say now.
+  if (contents.hard_state.empty() && start.index == 0) {
+    membership::Member self = SelfFromOptions(options);
+    self.id = metadata.nodeid();
+    ETCDD_RETURN_IF_ERROR(WriteFirstEntries(*opened.wal, self));
     opened.wal.reset();
     ETCDD_ASSIGN_OR_RETURN(opened, wal::Wal::Open(fs, options.wal, options.wal_dir, start));
   }

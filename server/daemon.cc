@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <climits>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -220,8 +222,12 @@ class Daemon {
     options.connections_max = connections_max_;
     options.http2.dispatcher = &late_dispatcher_;
     options.http1.handler = &client_handler_;
-    options.http2.message_bytes_max = config_.request_bytes_max + kReceiveAllowanceBytes;
-    options.http2.streams_max = config_.concurrent_streams_max;
+    options.http2.message_bytes_max =
+        std::min(config_.request_bytes_max, UINT64_MAX - kReceiveAllowanceBytes) +
+        kReceiveAllowanceBytes;
+    // 0 is no limit, as in gRPC.
+    options.http2.streams_max =
+        config_.concurrent_streams_max == 0 ? UINT32_MAX : config_.concurrent_streams_max;
     options.http2.ping_interval_min = config_.grpc_keepalive_min_time;
     options.http2.keepalive_interval = config_.grpc_keepalive_interval;
     options.http2.keepalive_timeout = config_.grpc_keepalive_timeout;
@@ -370,10 +376,10 @@ class Daemon {
     options.snapshot_catchup_entries = config_.snapshot_catchup_entries;
     options.quota_bytes = config_.quota_backend_bytes;
     options.request_bytes_max = config_.request_bytes_max;
-    options.txn_ops_max = static_cast<int>(config_.txn_ops_max);
+    options.txn_ops_max = static_cast<int>(std::min<uint64_t>(config_.txn_ops_max, INT_MAX));
     options.compaction_pause_max = config_.compaction_sleep_interval;
     options.store.compaction_step_revisions_max =
-        static_cast<uint32_t>(config_.compaction_batch_revisions);
+        static_cast<uint32_t>(std::min<int64_t>(config_.compaction_batch_revisions, UINT32_MAX));
     options.watch_progress_interval = config_.watch_progress_notify_interval;
     options.warning_apply_duration = config_.warning_apply_duration;
     options.lease_checkpoint = config_.features.lease_checkpoint;

@@ -24,6 +24,7 @@ constexpr uint64_t kAppendBytesMax = 1 << 20;
 constexpr uint64_t kInflightAppendsMax = 512;
 // Committed entries handed to apply at one time.
 constexpr uint64_t kApplyBytesMax = 64 << 20;
+constexpr absl::Duration kPublishRetryInterval = absl::Milliseconds(500);
 
 constexpr std::string_view kStorageVersionKey = "storageVersion";
 constexpr std::string_view kStorageVersion = "3.7.0";
@@ -377,15 +378,21 @@ void EtcdServer::Publish() {
                    absl::StrJoin(options_.client_urls, " "), "]}");
   Propose(apply::RequestKind::kClusterMemberAttrSet, request.SerializeAsString(),
           [this, attributes](absl::Status status, std::string) {
-            publishing_ = false;
             if (stopped_) return;
             if (!status.ok()) {
               ETCDD_LOG(kWarn, "failed to publish local member to cluster through raft",
                         {{"local-member-id", base::LogId(identity_.member_id)},
                          {"local-member-attributes", attributes},
                          base::LogField(status)});
-              return Publish();
+              // Later: a proposal can be refused at once, and again and again.
+              parts_.strand->PostAfter(kPublishRetryInterval, [this, alive = alive_] {
+                if (!*alive) return;
+                publishing_ = false;
+                Publish();
+              });
+              return;
             }
+            publishing_ = false;
             published_ = true;
             ETCDD_LOG(kInfo, "published local member to cluster through raft",
                       {{"local-member-id", base::LogId(identity_.member_id)},

@@ -47,6 +47,8 @@ inline constexpr uint64_t kStreamResetPerSecond = 2'000;
 // gets no more window and, when it does not read at all, its socket is not read.
 inline constexpr size_t kHeldBytesHigh = 16 << 20;
 inline constexpr size_t kHeldBytesLow = 8 << 20;
+// Longer replies are refused, as gRPC servers do (KV-084).
+inline constexpr size_t kSentMessageBytesMax = 0x7fffffff;
 // Request messages of one connection that are still arriving; the stream that exceeds it fails.
 inline constexpr int64_t kAssemblingBytesMax = 256 << 20;
 // Queued bytes of one stream above which Send says false; on_writable comes at a quarter of it.

@@ -1,8 +1,8 @@
 #include "server/net/unary_call.h"
 
-#include <limits>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/base/check.h"
 #include "server/net/http2_session.h"
 #include "server/net/limits.h"
@@ -16,10 +16,14 @@ void UnaryCall::OnCancel(absl::AnyInvocable<void()> callback) {
 void UnaryCall::Finish(absl::Status status, std::string reply) {
   if (finish_set_) return;
   on_cancel_ = nullptr;
+  if (status.ok() && reply.size() > kSentMessageBytesMax) {
+    status = absl::ResourceExhaustedError(
+        absl::StrCat("grpc: trying to send message larger than max (", reply.size(), " vs. ",
+                     kSentMessageBytesMax, ")"));
+  }
   if (status.ok()) CountSent(reply.size());
   CountEnd(status.code());
   if (status.ok()) {
-    ETCDD_CHECK(reply.size() <= std::numeric_limits<uint32_t>::max());
     SetHeld(reply.size());
     char prefix[kMessagePrefixBytes];
     WriteMessagePrefix(reply.size(), prefix);

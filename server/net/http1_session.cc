@@ -134,7 +134,9 @@ void Http1Session::Receive(std::string_view bytes) {
 void Http1Session::Advance() {
   // An answer given inside the handler comes back here; the loop goes on instead of recursing.
   if (std::exchange(advancing_, true)) return;
-  while (exchange_ == nullptr && !closing_ && !input_.empty()) {
+  // Answers wait for a client that reads them: Produce goes on with the requests behind.
+  while (exchange_ == nullptr && !closing_ && !input_.empty() &&
+         output_.size() <= kHttp1QueueBytesHigh) {
     boost::system::error_code error;
     const size_t taken = parser_->put(boost::asio::buffer(input_), error);
     input_.erase(0, taken);
@@ -243,6 +245,7 @@ void Http1Session::Produce(OutputBuffer* out) {
     PieceOwner owner;
     owner.text = std::make_shared<const std::string>(std::exchange(output_, std::string()));
     out->AppendShared(*owner.text, owner);
+    if (exchange_ == nullptr && !closing_ && !input_.empty()) host_->loop().NextTurn(this);
   }
   if (write_refused_ && exchange_ != nullptr) {
     write_refused_ = false;

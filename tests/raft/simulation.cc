@@ -265,12 +265,13 @@ bool Simulation::Apply(Node* node, absl::Span<const Entry> entries) {
       Fail(absl::StrCat(node->id, " applied ", entry.index, " after ", node->applied));
       return false;
     }
-    node->applied = entry.index;
     if (entry.type != EntryType::kNormal) {
+      // A leader may ask for a snapshot in here; it must not claim this entry with the old conf.
       node->conf = *node->raft->ApplyConfChange(entry);
       node->raft->CheckInvariants();
       Count("conf change applied");
     }
+    node->applied = entry.index;
     if (random_.Chance(30)) {
       node->durable_applied = node->applied;
       node->disk.durable_conf = node->conf;

@@ -3,6 +3,8 @@
 import http.client
 import json
 import re
+import socket
+import time
 import unittest
 
 import grpc
@@ -10,6 +12,9 @@ import grpc
 import api
 import member
 from case import MemberTest
+
+
+STATUS_LINE = b"HTTP/1.1 200 OK"
 
 
 def fetch(port, path, method="GET"):
@@ -52,6 +57,25 @@ class HttpTest(MemberTest):
         version = json.loads(fetch(m.port, "/version")[2])
         self.assertRegex(version["etcdserver"], r"^3\.7\.\d+$")
         self.assertEqual(version["etcdcluster"], "3.7.0")
+
+    def test_requests_whose_answers_nobody_reads(self):
+        """Many requests at once: their answers are made as the client takes them, not before."""
+        requests = 1000
+        m = self.member().start()
+        with socket.create_connection(("127.0.0.1", m.port), member.PATIENCE_SECONDS) as lazy:
+            lazy.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * requests)
+            time.sleep(0.5)
+            began = time.monotonic()
+            page = fetch(m.port, "/metrics")[2]
+            self.assertLess(time.monotonic() - began, 2)
+            self.assertLess(metric(page, "process_resident_memory_bytes"), 100 << 20)
+            # All of them are answered once the client reads.
+            answers, tail = 0, b""
+            while answers < requests:
+                piece = lazy.recv(1 << 20)
+                self.assertTrue(piece, "closed too early")
+                answers += (tail + piece).count(STATUS_LINE)
+                tail = (tail + piece)[-len(STATUS_LINE) + 1:]
 
     def test_metrics_port_in_use(self):
         first = self.member().start()

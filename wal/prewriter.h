@@ -29,8 +29,8 @@ namespace etcdd::wal {
 struct PrewriteOptions {
   uint64_t chunk_bytes = 0;  // of one step; 0: do nothing
   absl::Duration pause;      // between steps, so that syncs of others get through
-  // How far to go ahead of what is claimed; it rests there until half of that is used up. Bounds the
-  // work of a log that is hardly written to, whose few syncs would otherwise share the disk with it.
+  // How far to go ahead of what is claimed; it rests there until half of that is used up. So a log
+  // that is hardly written to has the disk to itself for its few syncs.
   uint64_t ahead_bytes = UINT64_MAX;
 };
 

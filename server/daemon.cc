@@ -282,6 +282,7 @@ class Daemon {
     parts.strand = &loop_;
     parts.wal_strand = wal_strand_.get();
     parts.background = background_.get();
+    parts.hasher = hasher_.get();
     parts.reader = reader_.get();
     parts.clock = clock_.get();
     parts.random = random_.get();
@@ -437,6 +438,7 @@ class Daemon {
     server_->Stop(absl::UnavailableError("etcdserver: server stopped"));
     wal_strand_.reset();
     background_.reset();
+    hasher_.reset();
     reader_.reset();
     door_.reset();
     monitoring_door_.reset();
@@ -473,6 +475,7 @@ class Daemon {
   std::unique_ptr<base::Strand> wal_strand_ = base::NewThreadStrand("etcdd-wal");
   std::unique_ptr<base::Strand> wal_background_ = base::NewThreadStrand("etcdd-walnext");
   std::unique_ptr<base::Strand> background_ = base::NewThreadStrand("etcdd-backgrnd");
+  std::unique_ptr<base::Strand> hasher_ = base::NewThreadStrand("etcdd-hash");
   std::unique_ptr<base::Strand> reader_ = base::NewThreadStrand("etcdd-reader");
   LateDispatcher late_dispatcher_;
   std::unique_ptr<base::File> lock_;

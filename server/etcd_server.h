@@ -107,7 +107,8 @@ class EtcdServer final : private consensus::Application {
   struct Parts {
     base::Strand* strand = nullptr;
     base::Strand* wal_strand = nullptr;    // syncs; null: inline
-    base::Strand* background = nullptr;    // flush, snapshots, compaction, hashes
+    base::Strand* background = nullptr;    // flush, snapshots, compaction
+    base::Strand* hasher = nullptr;        // hashes of the whole store: nobody waits behind them
     base::Strand* reader = nullptr;        // long ranges
     const base::Clock* clock = nullptr;
     base::Random* random = nullptr;

@@ -279,7 +279,7 @@ MemberStatus EtcdServer::Status() const {
 
 void EtcdServer::Hash(HashDone done) {
   auto shared = std::make_shared<HashDone>(std::move(done));
-  parts_.background->Post([this, shared, backend = backend_] {
+  parts_.hasher->Post([this, shared, backend = backend_] {
     const absl::Duration begin = parts_.clock->Monotonic();
     auto hash = mvcc::HashBackend(*backend->NewView());
     metrics_->hash_seconds.Observe(absl::ToDoubleSeconds(parts_.clock->Monotonic() - begin));
@@ -296,7 +296,7 @@ void EtcdServer::Defragment(absl::AnyInvocable<void()> done) {
 
 void EtcdServer::HashKv(int64_t revision, HashKvDone done) {
   auto shared = std::make_shared<HashKvDone>(std::move(done));
-  parts_.background->Post([this, revision, shared] {
+  parts_.hasher->Post([this, revision, shared] {
     const absl::Duration begin = parts_.clock->Monotonic();
     auto hash = store_->HashKv(revision);
     metrics_->hash_kv_seconds.Observe(absl::ToDoubleSeconds(parts_.clock->Monotonic() - begin));

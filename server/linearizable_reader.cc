@@ -22,6 +22,7 @@ LinearizableReader::LinearizableReader(base::Strand* strand, const base::Clock* 
 LinearizableReader::~LinearizableReader() { *alive_ = false; }
 
 void LinearizableReader::Read(Ready ready) {
+  if (!stopped_.ok()) return ready(stopped_);
   if (next_.size() + round_.size() >= kWaitingReadsMax) {
     ready(base::ApiError(base::ErrorId::kTooManyRequests));
     return;
@@ -110,6 +111,7 @@ void LinearizableReader::OnTick() {
 }
 
 void LinearizableReader::Stop(const absl::Status& status) {
+  stopped_ = status;
   Finish(std::exchange(round_, {}), status);
   Finish(std::exchange(next_, {}), status);
   while (!confirmed_.empty()) {

@@ -47,7 +47,7 @@ class LinearizableReader {
   void OnLeaderChanged();
   // Fails reads whose time is up and repeats an unanswered round. Called now and then.
   void OnTick();
-  // Fails all waiting reads.
+  // Fails all waiting reads, and those still to come. Requires: `status` is an error.
   void Stop(const absl::Status& status);
 
  private:
@@ -80,6 +80,7 @@ class LinearizableReader {
   absl::Duration asked_at_;
   uint64_t applied_ = 0;
   bool round_scheduled_ = false;
+  absl::Status stopped_;  // not OK: why reads are no longer answered
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

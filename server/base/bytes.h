@@ -14,6 +14,8 @@
 #include <string_view>
 #include <utility>
 
+#include "server/base/check.h"
+
 namespace etcdd::base {
 
 class Bytes {
@@ -43,6 +45,7 @@ class Bytes {
   static Bytes Build(size_t size, Fill&& fill) {
     Bytes result;
     if (size == 0) return result;
+    ETCDD_CHECK(size <= UINT32_MAX);
     void* memory = ::operator new(sizeof(Block) + size);
     result.block_ = new (memory) Block{{1}, static_cast<uint32_t>(size)};
     fill(result.block_->data());

@@ -1,9 +1,9 @@
 #include "server/net/grpc_stream.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/base/check.h"
 #include "server/net/http2_session.h"
 #include "server/net/limits.h"
@@ -188,7 +188,12 @@ bool StreamCall::writable() const {
 bool StreamCall::Send(std::string head, base::Bytes tail) {
   if (closed() || finish_set_) return false;
   const size_t size = head.size() + tail.size();
-  ETCDD_CHECK(size <= std::numeric_limits<uint32_t>::max());
+  if (size > kSentMessageBytesMax) {
+    Finish(absl::ResourceExhaustedError(
+        absl::StrCat("grpc: trying to send message larger than max (", size, " vs. ",
+                     kSentMessageBytesMax, ")")));
+    return false;
+  }
   char prefix[kMessagePrefixBytes];
   WriteMessagePrefix(size, prefix);
   if (head.size() < kSharedPieceBytesMin) {

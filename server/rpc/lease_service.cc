@@ -12,6 +12,9 @@ namespace {
 
 using server::EtcdServer;
 
+// Requests of one KeepAlive stream that wait while an earlier one is answered; it ends beyond.
+constexpr size_t kWaitingRenewalsMax = 10000;
+
 template <typename Request>
 bool Parse(std::string_view body, Request* request) {
   return request->ParseFromArray(body.data(), static_cast<int>(body.size()));
@@ -88,6 +91,9 @@ class KeepAliveSession : public std::enable_shared_from_this<KeepAliveSession> {
   void OnMessage(std::string_view message) {
     etcdserverpb::LeaseKeepAliveRequest request;
     if (!Parse(message, &request)) return Finish(MalformedRequest());
+    if (waiting_.size() >= kWaitingRenewalsMax) {
+      return Finish(base::ApiError(base::ErrorId::kTooManyRequests));
+    }
     waiting_.push_back(request.id());
     Next();
   }

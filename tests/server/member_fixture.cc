@@ -31,6 +31,7 @@ absl::Status MemberFixture::Start(bool wait_until_ready) {
   EtcdServer::Parts parts;
   parts.strand = strands_[0].get();
   parts.background = strands_[1].get();
+  parts.hasher = strands_[1].get();
   if (with_wal_strand) parts.wal_strand = strands_[2].get();
   parts.clock = &clock;
   parts.random = random.get();

@@ -55,6 +55,34 @@ TEST_F(BootstrapTest, RestartKeepsTheIdsWhateverTheOptionsSay) {
   EXPECT_EQ(started->member_id, member_id);
 }
 
+TEST_F(BootstrapTest, FirstEntryWithoutItsHardStateIsWrittenAgainUnderTheSameId) {
+  uint64_t member_id = 0;
+  {
+    const auto started = Start();
+    ASSERT_TRUE(started.ok());
+    member_id = started->member_id;
+  }
+  // What a crash leaves that tore the hard state off: the log's metadata and the whole entry.
+  const auto whole = wal::ReadContents(member_.fs, member_.bootstrap.wal_dir, {});
+  ASSERT_TRUE(whole.ok());
+  ASSERT_TRUE(member_.fs.RemoveTree(member_.bootstrap.wal_dir).ok());
+  {
+    auto torn = wal::Wal::Create(member_.fs, member_.bootstrap.wal, member_.bootstrap.wal_dir,
+                                 whole->metadata);
+    ASSERT_TRUE(torn.ok());
+    const wal::Entry& first = whole->entries.front();
+    const wal::EntryView view{first.type, first.term, first.index, first.data.view()};
+    ASSERT_TRUE((*torn)->Save({}, absl::MakeConstSpan(&view, 1)).ok());
+    ASSERT_TRUE((*torn)->Close().ok());
+  }
+  member_.bootstrap.peer_urls = {"http://127.0.0.1:1"};
+  const auto started = Start();
+  ASSERT_TRUE(started.ok()) << started.status();
+  EXPECT_EQ(started->member_id, member_id);
+  EXPECT_EQ(started->storage->LastIndex(), 1u);
+  EXPECT_EQ(started->storage->hard_state().commit, 1u);
+}
+
 TEST_F(BootstrapTest, LostWalIsRefused) {
   SetConsistentIndex(5);
   const auto started = Start();

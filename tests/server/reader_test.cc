@@ -50,6 +50,17 @@ TEST_F(ReaderTest, ReadsOfOneTurnShareARound) {
   for (const absl::Status& status : ends_) EXPECT_TRUE(status.ok());
 }
 
+TEST_F(ReaderTest, StopEndsWaitingReadsAndThoseStillToCome) {
+  const size_t waiting = Read();
+  clock_.RunReady();
+  reader_.Stop(base::ApiError(ErrorId::kStopped));
+  const size_t late = Read();
+  clock_.RunReady();
+  EXPECT_TRUE(base::IsApiError(ends_[waiting], ErrorId::kStopped));
+  EXPECT_TRUE(base::IsApiError(ends_[late], ErrorId::kStopped));
+  EXPECT_EQ(asked_.size(), 1u);
+}
+
 TEST_F(ReaderTest, ReadThatComesDuringARoundWaitsForTheNext) {
   const size_t first = Read();
   clock_.RunReady();

@@ -8,5 +8,4 @@ EXEMPTIONS = [
     ("banned_calls", "tests/net/front_door_test.cc",
      "real sockets and real time; skips, with a message, what a machine may lack: IPv6, clients"),
     ("unfinished", "tests/tidy/", "the rule and its test name the words"),
-    ("machine_path", "tests/tidy/", "the rule and its test name the path"),
 ]

@@ -43,7 +43,7 @@ BANNED = [
 ]
 _BANNED = [(re.compile(pattern), places, instead) for pattern, places, instead in BANNED]
 _NOTE = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")
-_MACHINE_PATH = re.compile(r"(?<![\w.])/work/")
+_MACHINE_PATH = re.compile(r"(?<![\w.])/wor[k]/")
 _CMAKE_SOURCE = re.compile(r"[\w./${}-]+\.cc\b")
 
 

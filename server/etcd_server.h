@@ -229,6 +229,9 @@ class EtcdServer final : private consensus::Application {
   bool IsLongRange(const apply::RangeView& range) const;
   // Counts and logs it; from any thread.
   void LogSlowRange(const apply::RangeView& range, absl::Duration took) const;
+  bool HasLongRange(const etcdserverpb::TxnRequest& request) const;
+  absl::StatusOr<std::string> RunReadOnlyTxn(const etcdserverpb::TxnRequest& request,
+                                             uint64_t raft_term) const;
   void DoReadOnlyTxn(const etcdserverpb::TxnRequest& request, Done done);
 
   void Publish();

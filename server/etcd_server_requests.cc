@@ -174,17 +174,17 @@ void EtcdServer::DoRange(const apply::RangeView& range, Done done) {
     if (!reply.ok()) return done(reply.status(), {});
     return done(absl::OkStatus(), *std::move(reply));
   }
-  auto shared = std::make_shared<Done>(std::move(done));
   metrics_->long_reads.Add(1);
-  parts_.reader->Post([this, range, shared, term = applied_term_] {
+  // `done` travels with the work and back: what it holds belongs to the strand's thread.
+  parts_.reader->Post([this, range, done = std::move(done), term = applied_term_]() mutable {
     const absl::Duration begin = parts_.clock->Monotonic();
     auto reply = ReadRange(range, term);
     const absl::Duration took = parts_.clock->Monotonic() - begin;
     metrics_->long_reads.Add(-1);
     if (took > options_.warning_apply_duration) LogSlowRange(range, took);
-    parts_.strand->Post([shared, reply = std::move(reply)]() mutable {
-      if (!reply.ok()) return (*shared)(reply.status(), {});
-      (*shared)(absl::OkStatus(), *std::move(reply));
+    parts_.strand->Post([done = std::move(done), reply = std::move(reply)]() mutable {
+      if (!reply.ok()) return done(reply.status(), {});
+      done(absl::OkStatus(), *std::move(reply));
     });
   });
 }
@@ -199,19 +199,56 @@ void EtcdServer::ReadOnlyTxn(const etcdserverpb::TxnRequest& request, bool seria
   });
 }
 
+bool EtcdServer::HasLongRange(const etcdserverpb::TxnRequest& request) const {
+  for (const auto& compare : request.compare()) {
+    apply::RangeView range;
+    range.key = compare.key();
+    range.range_end = compare.range_end();
+    if (IsLongRange(range)) return true;
+  }
+  for (const auto* ops : {&request.success(), &request.failure()}) {
+    for (const auto& op : *ops) {
+      if (IsLongRange(apply::ToRangeView(op.request_range()))) return true;
+    }
+  }
+  return false;
+}
+
+absl::StatusOr<std::string> EtcdServer::RunReadOnlyTxn(const etcdserverpb::TxnRequest& request,
+                                                       uint64_t raft_term) const {
+  while (true) {
+    const mvcc::ReadTxn txn = store_->NewReadTxn();
+    std::string body;
+    apply::TxnCounts counts;
+    const absl::Status status = apply::RunReadOnlyTxn(request, txn, &body, &counts);
+    // Off the strand a compaction may overtake the pinned revision: pin a newer one.
+    if (base::IsApiError(status, ErrorId::kCompacted) &&
+        store_->compact_revision() > txn.compact_revision()) {
+      continue;
+    }
+    if (!status.ok()) return status;
+    metrics_->ranges.Add(counts.ranges);
+    std::string reply;
+    reply.reserve(body.size() + 48);
+    apply::AppendHeader(identity_, txn.revision(), raft_term, &reply);
+    reply.append(body);
+    return reply;
+  }
+}
+
 void EtcdServer::DoReadOnlyTxn(const etcdserverpb::TxnRequest& request, Done done) {
-  // On the strand no compaction can overtake it.
-  const mvcc::ReadTxn txn = store_->NewReadTxn();
-  std::string body;
-  apply::TxnCounts counts;
-  absl::Status status = apply::RunReadOnlyTxn(request, txn, &body, &counts);
-  if (!status.ok()) return done(std::move(status), {});
-  metrics_->ranges.Add(counts.ranges);
-  std::string reply;
-  reply.reserve(body.size() + 48);
-  apply::AppendHeader(identity_, txn.revision(), applied_term_, &reply);
-  reply.append(body);
-  done(absl::OkStatus(), std::move(reply));
+  if (parts_.reader == nullptr || !HasLongRange(request)) {
+    auto reply = RunReadOnlyTxn(request, applied_term_);
+    if (!reply.ok()) return done(reply.status(), {});
+    return done(absl::OkStatus(), *std::move(reply));
+  }
+  parts_.reader->Post([this, &request, done = std::move(done), term = applied_term_]() mutable {
+    auto reply = RunReadOnlyTxn(request, term);
+    parts_.strand->Post([done = std::move(done), reply = std::move(reply)]() mutable {
+      if (!reply.ok()) return done(reply.status(), {});
+      done(absl::OkStatus(), *std::move(reply));
+    });
+  });
 }
 
 // --- Leases --------------------------------------------------------------------------------------
@@ -278,29 +315,30 @@ MemberStatus EtcdServer::Status() const {
 }
 
 void EtcdServer::Hash(HashDone done) {
-  auto shared = std::make_shared<HashDone>(std::move(done));
-  parts_.hasher->Post([this, shared, backend = backend_] {
+  parts_.hasher->Post([this, done = std::move(done), backend = backend_]() mutable {
     const absl::Duration begin = parts_.clock->Monotonic();
     auto hash = mvcc::HashBackend(*backend->NewView());
     metrics_->hash_seconds.Observe(absl::ToDoubleSeconds(parts_.clock->Monotonic() - begin));
-    parts_.strand->Post([shared, hash = std::move(hash)]() mutable { (*shared)(std::move(hash)); });
+    parts_.strand->Post([done = std::move(done), hash = std::move(hash)]() mutable {
+      done(std::move(hash));
+    });
   });
 }
 
 void EtcdServer::Defragment(absl::AnyInvocable<void()> done) {
-  auto shared = std::make_shared<absl::AnyInvocable<void()>>(std::move(done));
-  backend_->WhenCompacted([strand = parts_.strand, shared] {
-    strand->Post([shared] { (*shared)(); });
+  backend_->WhenCompacted([strand = parts_.strand, done = std::move(done)]() mutable {
+    strand->Post(std::move(done));
   });
 }
 
 void EtcdServer::HashKv(int64_t revision, HashKvDone done) {
-  auto shared = std::make_shared<HashKvDone>(std::move(done));
-  parts_.hasher->Post([this, revision, shared] {
+  parts_.hasher->Post([this, revision, done = std::move(done)]() mutable {
     const absl::Duration begin = parts_.clock->Monotonic();
     auto hash = store_->HashKv(revision);
     metrics_->hash_kv_seconds.Observe(absl::ToDoubleSeconds(parts_.clock->Monotonic() - begin));
-    parts_.strand->Post([shared, hash = std::move(hash)]() mutable { (*shared)(std::move(hash)); });
+    parts_.strand->Post([done = std::move(done), hash = std::move(hash)]() mutable {
+      done(std::move(hash));
+    });
   });
 }
 

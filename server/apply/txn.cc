@@ -268,7 +268,7 @@ mvcc::RangeOptions ToRangeOptions(const RangeView& range) {
   return options;
 }
 
-mvcc::RangeOptions ToRangeOptions(const etcdserverpb::RangeRequest& range) {
+RangeView ToRangeView(const etcdserverpb::RangeRequest& range) {
   RangeView view;
   view.key = range.key();
   view.range_end = range.range_end();
@@ -282,7 +282,11 @@ mvcc::RangeOptions ToRangeOptions(const etcdserverpb::RangeRequest& range) {
   view.max_mod_revision = range.max_mod_revision();
   view.min_create_revision = range.min_create_revision();
   view.max_create_revision = range.max_create_revision();
-  return ToRangeOptions(view);
+  return view;
+}
+
+mvcc::RangeOptions ToRangeOptions(const etcdserverpb::RangeRequest& range) {
+  return ToRangeOptions(ToRangeView(range));
 }
 
 void AppendRangeBody(std::string_view kvs, const mvcc::RangeResult& result, std::string* out) {

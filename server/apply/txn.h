@@ -21,6 +21,9 @@ namespace etcdd::apply {
 
 struct RangeView;
 
+// The views point into the request.
+RangeView ToRangeView(const etcdserverpb::RangeRequest& range);
+
 // A RangeRequest as the store wants it. The views point into the request.
 mvcc::RangeOptions ToRangeOptions(const RangeView& range);
 mvcc::RangeOptions ToRangeOptions(const etcdserverpb::RangeRequest& range);

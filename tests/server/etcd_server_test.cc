@@ -67,6 +67,33 @@ TEST_F(EtcdServerTest, TxnTakesTheBranchItsCompareSays) {
   EXPECT_EQ(member_.metrics->deletes.value(), 1u);
 }
 
+TEST_F(EtcdServerTest, LongRangesOfAReadOnlyTxnAreReadOffTheStrand) {
+  StartMember();
+  constexpr int kKeys = kInlineRangeKeysMax + 100;
+  for (int i = 0; i < kKeys; i += 100) {
+    etcdserverpb::TxnRequest puts;
+    for (int k = i; k < i + 100; ++k) {
+      puts.add_success()->mutable_request_put()->set_key(absl::StrCat("k", k));
+    }
+    ASSERT_TRUE(member_.Txn(puts).ok());
+  }
+  etcdserverpb::TxnRequest request;
+  request.add_success()->mutable_request_range()->set_key("k");
+  request.mutable_success(0)->mutable_request_range()->set_range_end("l");
+  std::optional<std::string> reply;
+  member_.server->ReadOnlyTxn(request, /*serializable=*/true,
+                              [&](absl::Status status, std::string text) {
+                                EXPECT_TRUE(status.ok()) << status;
+                                reply = std::move(text);
+                              });
+  EXPECT_FALSE(reply.has_value()) << "a short one would be answered at once";
+  member_.Run();
+  ASSERT_TRUE(reply.has_value());
+  etcdserverpb::TxnResponse response;
+  ASSERT_TRUE(response.ParseFromString(*reply));
+  EXPECT_EQ(response.responses(0).response_range().kvs_size(), kKeys);
+}
+
 TEST_F(EtcdServerTest, WhatWasAcknowledgedSurvivesACrash) {
   for (const bool with_wal_strand : {false, true}) {
     MemberFixture member;

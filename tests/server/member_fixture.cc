@@ -27,11 +27,12 @@ absl::Status MemberFixture::Start(bool wait_until_ready) {
   ETCDD_ASSIGN_OR_RETURN(Bootstrapped bootstrapped, Bootstrap(fs, bootstrap, *backend));
   registry = std::make_unique<base::Metrics>();
   metrics = std::make_unique<ServerMetrics>(registry.get());
-  for (int i = 0; i < 3; ++i) strands_.push_back(std::make_unique<testing::FakeStrand>(&clock));
+  for (int i = 0; i < 4; ++i) strands_.push_back(std::make_unique<testing::FakeStrand>(&clock));
   EtcdServer::Parts parts;
   parts.strand = strands_[0].get();
   parts.background = strands_[1].get();
   parts.hasher = strands_[1].get();
+  parts.reader = strands_[3].get();
   if (with_wal_strand) parts.wal_strand = strands_[2].get();
   parts.clock = &clock;
   parts.random = random.get();

@@ -19,7 +19,7 @@ define install_missing
 	    $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; fi
 endef
 
-.PHONY: help run test bench format deps deps-test install-test-packages build release sanitize clean
+.PHONY: help run test bench format deps deps-test install-test-packages build release sanitize test-slow clean
 
 help:
 	@echo 'make run       build and start a member on port 2379, data in ./$(DATA_DIR)'
@@ -53,6 +53,10 @@ run: release
 	exec build/release/cmd/etcdd/etcdd --data-dir $(DATA_DIR)
 
 test: build
+	ctest --preset dev -LE slow
+
+# With the tests that take minutes or judge the machine's speed.
+test-slow: build
 	ctest --preset dev
 
 bench: release deps-test

@@ -44,8 +44,9 @@ for op in put range "range --serializable" "range1000 --outstanding 8" txn lease
   lease-keepalive mixed "watch --outstanding 4" \
   "watch --watchers 20 --streams 10 --connections 5 --puts-per-second 200"; do
   # shellcheck disable=SC2086
-  bench --op $op --keys 2000 --seconds 0.2 --warmup 0.05
-  expect rate 20 "$report"
+  # Any progress will do: this asks whether the report makes sense, not how fast the machine is.
+  bench --op $op --keys 2000 --seconds 1 --warmup 0.05
+  expect rate 1 "$report"
   expect p50_us 5 "$report"
   expect p99_us "$(field p50_us "$report")" "$report"
   expect max_us "$(field p99_us "$report")" "$report"

@@ -19,7 +19,8 @@ define install_missing
 	    $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; fi
 endef
 
-.PHONY: help run test bench format deps deps-test install-test-packages build release sanitize test-slow clean
+.PHONY: help run test test-slow bench sanitize format clean
+.PHONY: deps deps-test install-test-packages build release
 
 help:
 	@echo 'make run       build and start a member on port 2379, data in ./$(DATA_DIR)'

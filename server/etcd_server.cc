@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "mvcc/store_history.h"
 #include "proto/raft_internal.pb.h"
 #include "server/base/api_error.h"
 #include "server/base/check.h"
@@ -129,13 +130,7 @@ absl::Status EtcdServer::Restore(Bootstrapped bootstrapped) {
 }
 
 void EtcdServer::MakeWatchHub() {
-  mvcc::BackendHistorySources sources;
-  sources.backend = [store = store_.get()] { return store->backend(); };
-  sources.compact_revision = [store = store_.get()] { return store->compact_revision(); };
-  sources.pair_at = [store = store_.get()](std::string_view key, int64_t revision) {
-    return store->GetAt(key, revision);
-  };
-  history_ = std::make_unique<mvcc::BackendHistory>(std::move(sources));
+  history_ = std::make_unique<mvcc::BackendHistory>(mvcc::HistoryOf(*store_));
   mvcc::WatchWorld world;
   world.apply = parts_.strand;
   world.worker = parts_.reader;

@@ -27,7 +27,7 @@ OURS = {
     "server/apply/": _FLOOR + ["mvcc/"] + _DOMAIN + _LEAVES,
     "server/consensus/": _FLOOR + ["raft/", "wal/", "snap/"],
     "server/transport/": _FLOOR + [
-        "raft/", "snap/", "server/consensus/transport.h"] + _LEAVES,
+        "raft/", "server/consensus/transport.h", "server/net/", "server/peer_client.h"] + _LEAVES,
     "server/FACADE": _CORE,
     "server/concurrency/": _CORE + _FACADE,
     "server/rpc/": _CORE + _FACADE + ["server/concurrency/"],

@@ -24,15 +24,22 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(std::shared_ptr<Backend> back
                                                    LeaseAttacher* leases,
                                                    const StoreOptions& options) {
   auto state = std::make_unique<StoreState>(backend, leases, options);
-  ETCDD_RETURN_IF_ERROR(state->Load(std::move(backend)));
+  ETCDD_ASSIGN_OR_RETURN(auto content,
+                         StoreContent::Read(std::move(backend), options.resident_bytes_max));
+  state->Load(content.get());
   return std::unique_ptr<Store>(new Store(std::move(state)));
 }
 
 void Store::SetObserver(EventObserver* observer) { state_->observer_ = observer; }
 
-absl::Status Store::Restore(std::shared_ptr<Backend> backend) {
+absl::StatusOr<std::shared_ptr<StoreContent>> Store::ReadContent(
+    std::shared_ptr<Backend> backend) const {
+  return StoreContent::Read(std::move(backend), state_->options_.resident_bytes_max);
+}
+
+void Store::Restore(const std::shared_ptr<StoreContent>& content) {
   ETCDD_CHECK(!batch_open());
-  return state_->Load(std::move(backend));
+  state_->Load(content.get());
 }
 
 void Store::BeginBatch(Batch* batch) {

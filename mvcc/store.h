@@ -40,6 +40,7 @@
 
 namespace etcdd::mvcc {
 
+class StoreContent;
 class StoreState;  // index and what belongs to it; internal
 
 struct StoreOptions {
@@ -83,10 +84,11 @@ class Store {
   // Hears of all later transactions; null = nobody. Must outlive the store or be replaced.
   void SetObserver(EventObserver* observer);
 
-  // Puts another backend's content in place of this one's (a snapshot from the leader was
-  // installed). Requires: no batch is open and no Compaction object is alive. On error the store
-  // is unchanged. Reads in flight go on at their revision, or end with the compacted error.
-  absl::Status Restore(std::shared_ptr<Backend> backend);
+  // Puts other content in place of this one's (a snapshot from the leader was installed). Requires:
+  // no batch is open and no Compaction object is alive. Reads in flight go on at their revision, or
+  // end with the compacted error. Afterwards `content` holds what was there, for whoever wants to
+  // spend the time to destroy it.
+  void Restore(const std::shared_ptr<StoreContent>& content);
 
   // `batch` is borrowed until FinishBatch.
   void BeginBatch(Batch* batch);
@@ -107,6 +109,10 @@ class Store {
   absl::Status ScheduleCompaction(int64_t rev);
 
   // ---- Any thread ----
+
+  // Reads what `backend` holds, for Restore. Takes about a second per million keys. DataLoss when a
+  // record cannot be read.
+  absl::StatusOr<std::shared_ptr<StoreContent>> ReadContent(std::shared_ptr<Backend> backend) const;
 
   // Newest visible revision; 1 for a fresh store.
   int64_t revision() const;

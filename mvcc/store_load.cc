@@ -1,4 +1,5 @@
-// StoreState::Load: the index from the key bucket (backend-schema.md section 2, restore rules).
+// StoreContent::Read and StoreState::Load: the index from the key bucket (backend-schema.md section
+// 2, restore rules).
 // One scan in revision order collects the records, a sort by key brings the revisions of each key
 // together, and the tree is built bottom-up; inserting key by key would take several times as long.
 
@@ -175,50 +176,62 @@ absl::StatusOr<int64_t> ReadCompactRevision(const View& view, std::string_view k
 
 }  // namespace
 
-absl::Status StoreState::Load(std::shared_ptr<Backend> backend) {
+absl::StatusOr<std::unique_ptr<StoreContent>> StoreContent::Read(std::shared_ptr<Backend> backend,
+                                                                 uint64_t resident_bytes_max) {
   const std::unique_ptr<View> view = backend->NewView();
-  ETCDD_ASSIGN_OR_RETURN(const int64_t finished, ReadCompactRevision(*view, kFinishedCompactKey));
-  ETCDD_ASSIGN_OR_RETURN(const int64_t scheduled,
+  auto content = std::make_unique<StoreContent>();
+  ETCDD_ASSIGN_OR_RETURN(content->finished_compact,
+                         ReadCompactRevision(*view, kFinishedCompactKey));
+  ETCDD_ASSIGN_OR_RETURN(content->scheduled_compact,
                          ReadCompactRevision(*view, kScheduledCompactKey));
-  Loader loader(options_.resident_bytes_max);
+  Loader loader(resident_bytes_max);
   ETCDD_RETURN_IF_ERROR(loader.Scan(*view));
+  content->backend = std::move(backend);
+  content->index = std::make_unique<TreeIndex>();
+  content->index->BuildSorted(loader.Build([&](int64_t lease, const Bytes& record) {
+    content->leased.emplace_back(lease, record);
+  }));
+  content->revision = std::max(
+      {loader.main_max(), content->finished_compact, content->scheduled_compact});
+  content->resident_bytes = loader.resident_bytes();
+  content->evicted = loader.evicted();
+  content->orphans = std::move(loader.orphans());
+  return content;
+}
 
-  std::vector<std::pair<int64_t, Bytes>> leased;
-  auto index = std::make_unique<TreeIndex>();
-  index->BuildSorted(loader.Build(
-      [&](int64_t lease, const Bytes& record) { leased.emplace_back(lease, record); }));
-
-  const int64_t revision = std::max({loader.main_max(), finished, scheduled});
-  const int64_t compact = std::max(finished, scheduled);
+void StoreState::Load(StoreContent* content) {
+  const int64_t compact = std::max(content->finished_compact, content->scheduled_compact);
   PendingCompaction pending;
-  if (scheduled > finished) {
+  if (content->scheduled_compact > content->finished_compact) {
     // Interrupted: its hash would depend on how far it came (MAINT-029).
-    pending = {.revision = scheduled, .previous_revision = finished, .keep_hash = false};
+    pending = {.revision = content->scheduled_compact,
+               .previous_revision = content->finished_compact,
+               .keep_hash = false};
   }
   {
     absl::MutexLock lock(&mu_);
-    backend_ = std::move(backend);
-    index_.swap(index);
-    visible_ = revision;
+    backend_.swap(content->backend);
+    index_.swap(content->index);
+    visible_ = content->revision;
     visible_compact_ = compact;
-    index_revision_ = revision;
-    resident_bytes_ = loader.resident_bytes();
-    evicted_ = loader.evicted();
+    index_revision_ = content->revision;
+    resident_bytes_ = content->resident_bytes;
+    evicted_ = content->evicted;
     clock_hand_.clear();
     superseded_.clear();
     live_changes_.clear();
     pending_compaction_ = pending;
-    finished_compact_ = finished;
-    orphans_ = std::move(loader.orphans());
+    finished_compact_ = content->finished_compact;
+    orphans_ = std::move(content->orphans);
     compaction_hashes_.clear();
-    visible_copy_.store(revision, std::memory_order_release);
+    visible_copy_.store(content->revision, std::memory_order_release);
     visible_compact_copy_.store(compact, std::memory_order_release);
   }
-  latest_ = revision;
+  latest_ = content->revision;
   latest_compact_ = compact;
   accepted_ = {};
-  if (leases_ == nullptr) return absl::OkStatus();
-  for (const auto& [lease, record] : leased) {
+  if (leases_ == nullptr) return;
+  for (const auto& [lease, record] : content->leased) {
     const std::string_view key = RecordKey(record.view());
     if (!leases_->Exists(lease)) {
       ETCDD_LOG(kError, "failed to attach a lease",
@@ -227,7 +240,6 @@ absl::Status StoreState::Load(std::shared_ptr<Backend> backend) {
     }
     leases_->Attach(lease, key);
   }
-  return absl::OkStatus();
 }
 
 }  // namespace etcdd::mvcc

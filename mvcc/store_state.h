@@ -58,6 +58,24 @@ struct PendingCompaction {
 // A stored pair in the form record.h promises; DataLoss when it is not the pair of that revision.
 absl::StatusOr<base::Bytes> NormalRecord(std::string_view stored, Revision revision);
 
+// What a backend holds, read and indexed, before it becomes a store's content.
+class StoreContent {
+ public:
+  // On any thread; takes about a second per million keys.
+  static absl::StatusOr<std::unique_ptr<StoreContent>> Read(std::shared_ptr<Backend> backend,
+                                                            uint64_t resident_bytes_max);
+
+  std::shared_ptr<Backend> backend;
+  std::unique_ptr<TreeIndex> index;
+  int64_t revision = 1;
+  int64_t finished_compact = -1;
+  int64_t scheduled_compact = -1;
+  uint64_t resident_bytes = 0;
+  uint64_t evicted = 0;
+  std::vector<KeyRevision> orphans;
+  std::vector<std::pair<int64_t, base::Bytes>> leased;  // lease id, record of a live key
+};
+
 class StoreState {
  public:
   StoreState(std::shared_ptr<Backend> backend, LeaseAttacher* leases, const StoreOptions& options)
@@ -79,8 +97,8 @@ class StoreState {
   // Drops values until the limit is met, looking at no more than `visits_max` keys.
   void Evict(uint64_t visits_max);
 
-  // Replaces everything by the content of `backend`; on error nothing changes.
-  absl::Status Load(std::shared_ptr<Backend> backend);
+  // Replaces everything by `content`, which takes over what was there.
+  void Load(StoreContent* content);
 
   void CheckInvariants() const;
 

@@ -1,7 +1,9 @@
 #include "server/bootstrap.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "proto/raft.pb.h"
@@ -26,36 +28,164 @@ absl::StatusOr<raft::ConfState> ParseConfState(const std::string& bytes) {
   return state;
 }
 
-// The log of a cluster that has just been made: one conf change entry per member, committed.
-absl::Status WriteFirstEntries(wal::Wal& wal, const membership::Member& self) {
-  raft::ConfChange change;
-  change.type = raft::ConfChangeType::kAddNode;
-  change.node_id = self.id;
-  change.context = base::Bytes::Copy(membership::MemberToJson(self));
-  const base::Bytes data = raft::Encode(change);
-  const wal::EntryView entry{static_cast<int32_t>(raft::EntryType::kConfChange), 1, 1,
-                             data.view()};
-  ETCDD_RETURN_IF_ERROR(wal.Save({1, 0, 1}, absl::MakeConstSpan(&entry, 1)).status());
-  return wal.Sync();
-}
-
-membership::Member SelfFromOptions(const BootstrapOptions& options) {
+// The members of a new cluster, ascending by id: every one of them writes the same first entries.
+std::vector<membership::Member> InitialMembers(const BootstrapOptions& options) {
   membership::Member self;
   self.peer_urls = options.peer_urls;
   self.name = options.name;
-  self.id = membership::MakeMemberId(options.peer_urls, options.cluster_token);
-  return self;
+  std::vector<membership::Member> members = options.others;
+  members.push_back(std::move(self));
+  for (membership::Member& member : members) {
+    member.id = membership::MakeMemberId(member.peer_urls, options.cluster_token);
+  }
+  std::sort(members.begin(), members.end(),
+            [](const auto& a, const auto& b) { return a.id < b.id; });
+  return members;
+}
+
+uint64_t ClusterIdOf(absl::Span<const membership::Member> members) {
+  std::vector<uint64_t> ids;
+  for (const membership::Member& member : members) ids.push_back(member.id);
+  return membership::MakeClusterId(std::move(ids));
+}
+
+raft::ConfChange AddChange(const membership::Member& member) {
+  raft::ConfChange change;
+  change.type = raft::ConfChangeType::kAddNode;
+  change.node_id = member.id;
+  change.context = base::Bytes::Copy(membership::MemberToJson(member));
+  return change;
+}
+
+// Appends `changes` as committed entries behind `last_index` and syncs. With no changes one empty
+// entry: the log ends there, whatever followed.
+absl::Status AppendCommitted(wal::Wal& wal, uint64_t term, uint64_t vote, uint64_t last_index,
+                             absl::Span<const raft::ConfChange> changes) {
+  std::vector<base::Bytes> data;
+  for (const raft::ConfChange& change : changes) data.push_back(raft::Encode(change));
+  std::vector<wal::EntryView> entries;
+  for (const base::Bytes& bytes : data) {
+    entries.push_back({static_cast<int32_t>(raft::EntryType::kConfChange), term, ++last_index,
+                       bytes.view()});
+  }
+  if (entries.empty()) {
+    entries.push_back({static_cast<int32_t>(raft::EntryType::kNormal), term, ++last_index, {}});
+  }
+  ETCDD_RETURN_IF_ERROR(wal.Save({term, vote, last_index}, entries).status());
+  return wal.Sync();
+}
+
+// The log of a cluster that has just been made: one conf change entry per member, committed.
+absl::Status WriteFirstEntries(wal::Wal& wal, absl::Span<const membership::Member> members) {
+  std::vector<raft::ConfChange> changes;
+  for (const membership::Member& member : members) changes.push_back(AddChange(member));
+  return AppendCommitted(wal, 1, 0, 0, changes);
 }
 
 absl::Status CreateWal(base::FileSystem& fs, const BootstrapOptions& options) {
-  const membership::Member self = SelfFromOptions(options);
+  const std::vector<membership::Member> members = InitialMembers(options);
   etcdserverpb::Metadata metadata;
-  metadata.set_nodeid(self.id);
-  metadata.set_clusterid(membership::MakeClusterId({self.id}));
+  if (options.join.has_value()) {
+    metadata.set_nodeid(options.join->member_id);
+    metadata.set_clusterid(options.join->cluster_id);
+  } else {
+    metadata.set_nodeid(membership::MakeMemberId(options.peer_urls, options.cluster_token));
+    metadata.set_clusterid(ClusterIdOf(members));
+  }
   ETCDD_ASSIGN_OR_RETURN(auto wal, wal::Wal::Create(fs, options.wal, options.wal_dir,
                                                     metadata.SerializeAsString()));
-  ETCDD_RETURN_IF_ERROR(WriteFirstEntries(*wal, self));
+  if (!options.join.has_value()) ETCDD_RETURN_IF_ERROR(WriteFirstEntries(*wal, members));
   return wal->Close();
+}
+
+// A WAL with metadata and nothing behind it: of a member that joined and was told nothing yet, or
+// of a new cluster's, killed before the first entries and the hard state behind them were whole.
+// Nothing was ever acknowledged in either case. Returns the entries the latter needs; none for the
+// former. The ids are those that the WAL was made with, whatever the options say now.
+std::vector<membership::Member> LostFirstEntries(const BootstrapOptions& options,
+                                                 const etcdserverpb::Metadata& metadata) {
+  std::vector<membership::Member> members = InitialMembers(options);
+  if (ClusterIdOf(members) == metadata.clusterid()) return members;
+  if (metadata.clusterid() != membership::MakeClusterId({metadata.nodeid()})) return {};
+  membership::Member self;
+  self.peer_urls = options.peer_urls;
+  self.name = options.name;
+  self.id = metadata.nodeid();
+  return {self};
+}
+
+// The members that are left to remove, and what makes this one a voter, once all committed changes
+// have been applied on top of `cluster`.
+std::vector<raft::ConfChange> ChangesToBeAlone(const BootstrapOptions& options, uint64_t self,
+                                               const membership::Cluster& cluster, uint64_t applied,
+                                               absl::Span<const wal::Entry> committed) {
+  std::map<uint64_t, bool> is_learner;
+  for (const membership::Member& member : cluster.members()) {
+    is_learner[member.id] = member.is_learner;
+  }
+  for (const wal::Entry& entry : committed) {
+    if (entry.index <= applied || entry.type != static_cast<int>(raft::EntryType::kConfChange)) {
+      continue;
+    }
+    const auto change = raft::DecodeConfChange(entry.data.view());
+    if (!change.ok()) continue;
+    switch (change->type) {
+      case raft::ConfChangeType::kAddNode: is_learner[change->node_id] = false; break;
+      case raft::ConfChangeType::kAddLearnerNode: is_learner[change->node_id] = true; break;
+      case raft::ConfChangeType::kRemoveNode: is_learner.erase(change->node_id); break;
+      case raft::ConfChangeType::kUpdateNode: break;
+    }
+  }
+  std::vector<raft::ConfChange> changes;
+  const auto found = is_learner.find(self);
+  if (found == is_learner.end()) {
+    membership::Member member;
+    member.id = self;
+    member.name = options.name;
+    member.peer_urls = options.peer_urls;
+    changes.push_back(AddChange(member));
+  } else if (found->second) {
+    raft::ConfChange promote;
+    promote.node_id = self;
+    promote.context = base::Bytes::Copy(membership::PromotionToJson(self));
+    changes.push_back(std::move(promote));
+  }
+  for (const auto& [id, learner] : is_learner) {
+    if (id == self) continue;
+    raft::ConfChange remove;
+    remove.type = raft::ConfChangeType::kRemoveNode;
+    remove.node_id = id;
+    changes.push_back(std::move(remove));
+  }
+  return changes;
+}
+
+// BOOT-007. Returns whether the log was changed, so that it has to be read again.
+absl::StatusOr<bool> ForceNewCluster(const BootstrapOptions& options, uint64_t self,
+                                     const membership::Cluster& cluster, uint64_t applied,
+                                     const wal::SnapshotRecord& start, wal::Wal::Opened& opened) {
+  std::vector<wal::Entry>& entries = opened.contents.entries;
+  const wal::HardState& state = opened.contents.hard_state;
+  const uint64_t commit = std::max(state.commit, applied);
+  const size_t committed = static_cast<size_t>(commit - start.index);
+  const size_t uncommitted = entries.size() - std::min(entries.size(), committed);
+  if (uncommitted > 0) {
+    ETCDD_LOG(kInfo, "discarding uncommitted WAL entries",
+              {{"entry-index", entries[committed].index},
+               {"commit-index-from-wal", commit},
+               {"number-of-discarded-entries", uncommitted}});
+    entries.resize(committed);
+  }
+  const auto changes = ChangesToBeAlone(options, self, cluster, applied, entries);
+  ETCDD_LOG(kInfo, "forcing restart member",
+            {{"cluster-id", base::LogId(cluster.cluster_id())},
+             {"local-member-id", base::LogId(self)},
+             {"commit-index", commit},
+             {"changes", changes.size()}});
+  if (changes.empty() && uncommitted == 0) return false;
+  const uint64_t term = std::max<uint64_t>(state.term, 1);
+  ETCDD_RETURN_IF_ERROR(AppendCommitted(*opened.wal, term, state.vote, commit, changes));
+  return true;
 }
 
 // Why a backend that does not reach the log's snapshot cannot be used (BOOT-035).
@@ -70,6 +200,13 @@ absl::Status BackendBehind(const BootstrapOptions& options, uint64_t consistent_
   return absl::FailedPreconditionError(absl::StrCat(
       "failed to recover v3 backend from snapshot: database file (", options.backend_path,
       " index ", consistent_index, ") does not match with snapshot (index ", snapshot_index, ")"));
+}
+
+absl::Status Reopen(base::FileSystem& fs, const BootstrapOptions& options,
+                    const wal::SnapshotRecord& start, wal::Wal::Opened* opened) {
+  opened->wal.reset();
+  ETCDD_ASSIGN_OR_RETURN(*opened, wal::Wal::Open(fs, options.wal, options.wal_dir, start));
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -109,14 +246,12 @@ absl::StatusOr<Bootstrapped> Bootstrap(base::FileSystem& fs, const BootstrapOpti
     return absl::DataLossError(
         absl::StrCat("the WAL in ", options.wal_dir, " names no member it belongs to"));
   }
-  // Killed before the first entries and the hard state behind them were whole: nothing was ever
-  // acknowledged. The member keeps the id the WAL was made with, whatever the options say now.
   if (contents.hard_state.empty() && start.index == 0) {
-    membership::Member self = SelfFromOptions(options);
-    self.id = metadata.nodeid();
-    ETCDD_RETURN_IF_ERROR(WriteFirstEntries(*opened.wal, self));
-    opened.wal.reset();
-    ETCDD_ASSIGN_OR_RETURN(opened, wal::Wal::Open(fs, options.wal, options.wal_dir, start));
+    const auto members = LostFirstEntries(options, metadata);
+    if (!members.empty()) {
+      ETCDD_RETURN_IF_ERROR(WriteFirstEntries(*opened.wal, members));
+      ETCDD_RETURN_IF_ERROR(Reopen(fs, options, start, &opened));
+    }
   }
   result.member_id = metadata.nodeid();
   result.cluster_id = metadata.clusterid();
@@ -129,9 +264,15 @@ absl::StatusOr<Bootstrapped> Bootstrap(base::FileSystem& fs, const BootstrapOpti
         ") is ahead of the WAL in ", options.wal_dir, " (last index ", last_index,
         "): the WAL was truncated or replaced; restore this member from a backup or re-add it"));
   }
-  result.storage = std::make_unique<raft::MemoryStorage>();
   membership::Cluster cluster(result.cluster_id, result.member_id);
   ETCDD_RETURN_IF_ERROR(cluster.Restore(*backend.NewView()));
+  if (options.force_new_cluster && result.restarted) {
+    ETCDD_ASSIGN_OR_RETURN(const bool changed,
+                           ForceNewCluster(options, result.member_id, cluster, result.applied,
+                                           start, opened));
+    if (changed) ETCDD_RETURN_IF_ERROR(Reopen(fs, options, start, &opened));
+  }
+  result.storage = std::make_unique<raft::MemoryStorage>();
   raft::ConfState conf_state;
   if (result.applied > 0) {
     // Changes up to the consistent index are in the members bucket already and are not replayed.
@@ -157,6 +298,7 @@ absl::StatusOr<Bootstrapped> Bootstrap(base::FileSystem& fs, const BootstrapOpti
   result.storage->SetHardState({contents.hard_state.term, contents.hard_state.vote,
                                 std::max(contents.hard_state.commit, result.applied)});
   result.wal = std::move(opened.wal);
+  if (!result.restarted && options.join.has_value()) result.remotes = options.join->members;
   return result;
 }
 

@@ -24,12 +24,16 @@ void CompactionRunner::WhenFinished(int64_t revision, absl::AnyInvocable<void()>
 }
 
 void CompactionRunner::RunStep(absl::Duration pause) {
-  auto step = [this, alive = alive_, compaction = compaction_] {
-    const absl::Duration begin = parts_.clock->Monotonic();
-    std::unique_ptr<mvcc::Batch> batch = parts_.backend->NewBatch();
+  // Between steps nobody but this object holds the compaction, so that it can be abandoned.
+  auto step = [this, alive = alive_, parts = parts_,
+               weak = std::weak_ptr<mvcc::Compaction>(compaction_)] {
+    const std::shared_ptr<mvcc::Compaction> compaction = weak.lock();
+    if (compaction == nullptr) return;
+    const absl::Duration begin = parts.clock->Monotonic();
+    std::unique_ptr<mvcc::Batch> batch = parts.backend->NewBatch();
     absl::StatusOr<bool> more = compaction->Step(batch.get());
-    const absl::Duration took = parts_.clock->Monotonic() - begin;
-    parts_.strand->Post(
+    const absl::Duration took = parts.clock->Monotonic() - begin;
+    parts.strand->Post(
         [this, alive, batch = std::move(batch), more = std::move(more), took]() mutable {
           if (*alive && !stopped_) OnStep(std::move(batch), std::move(more), took);
         });

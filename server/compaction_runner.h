@@ -50,9 +50,16 @@ class CompactionRunner {
   void WhenFinished(int64_t revision, absl::AnyInvocable<void()> done);
 
   bool running() const { return compaction_ != nullptr; }
-  // Lets go of the compaction in progress: the store is about to be closed. The background strand
-  // must be idle or joined before the store goes.
-  void Stop() { stopped_ = true; }
+  // Lets go of the compaction in progress: the store is about to be closed, or its content
+  // replaced. Afterwards the background strand must have had a turn, or be joined, before that
+  // happens.
+  void Stop() {
+    stopped_ = true;
+    compaction_.reset();
+  }
+  // Those who wait, for the runner that takes this one's place.
+  using Waiting = std::vector<std::pair<int64_t, absl::AnyInvocable<void()>>>;
+  Waiting TakeWaiting() { return std::exchange(waiting_, {}); }
 
  private:
   void RunStep(absl::Duration pause);
@@ -63,7 +70,7 @@ class CompactionRunner {
   const absl::Duration pause_max_;
   std::shared_ptr<mvcc::Compaction> compaction_;
   absl::Duration started_;
-  std::vector<std::pair<int64_t, absl::AnyInvocable<void()>>> waiting_;
+  Waiting waiting_;
   bool stopped_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -288,15 +288,13 @@ class Daemon {
     parts.random = random_.get();
     parts.backend = backend_;
     parts.metrics = &counts_;
-    parts.save_snapshot = [this](const SnapshotPoint& point) {
-      return snapshotter_.Save({{point.term, point.index}, EncodeConfState(point.conf_state),
-                                point.membership_document});
-    };
+    parts.save_snapshot = [this](const SnapshotPoint& point) { return SaveSnapshot(point); };
     parts.purge_files = [this] { PurgeFiles(); };
     parts.on_fatal = [this](const absl::Status&) {
       failed_ = true;
       loop_.Stop();
     };
+    parts.on_removed = [this] { loop_.Stop(); };
     ETCDD_ASSIGN_OR_RETURN(server_, EtcdServer::Create(std::move(parts), ServerOptions(),
                                                        std::move(bootstrapped)));
     dispatcher_ = std::make_unique<rpc::ServiceDispatcher>(server_.get());
@@ -313,6 +311,14 @@ class Daemon {
     base::AddProcessMetrics(&metrics_);
     MakeAutoCompactor();
     return absl::OkStatus();
+  }
+
+  // On the background strand and on the WAL's, hence with a snapshotter of its own.
+  absl::Status SaveSnapshot(const SnapshotPoint& point) const {
+    return snap::Snapshotter(*fs_, *clock_, dir_.SnapDir(), SnapshotterHooks())
+        .Save({{point.term, point.index},
+               consensus::EncodeConfState(point.conf_state),
+               point.membership_document});
   }
 
   void MakeAutoCompactor() {
@@ -358,7 +364,7 @@ class Daemon {
     }
   }
 
-  snap::SnapshotterHooks SnapshotterHooks() {
+  snap::SnapshotterHooks SnapshotterHooks() const {
     const auto observe = [](base::Histogram* histogram) {
       return [histogram](absl::Duration took) { histogram->Observe(absl::ToDoubleSeconds(took)); };
     };
@@ -468,7 +474,7 @@ class Daemon {
   const std::unique_ptr<base::Random> random_ = base::NewSystemRandom();
   const std::unique_ptr<base::FileSystem> fs_ = base::NewPosixFileSystem();
   base::Metrics metrics_;
-  ServerMetrics counts_{&metrics_};
+  mutable ServerMetrics counts_{&metrics_};
   // Used by the background strand once the member runs.
   snap::Snapshotter snapshotter_{*fs_, *clock_, dir_.SnapDir(), SnapshotterHooks()};
   net::EventLoop loop_{clock_.get()};

@@ -77,7 +77,9 @@ EtcdServer::~EtcdServer() { *alive_ = false; }
 absl::Status EtcdServer::Restore(Bootstrapped bootstrapped) {
   identity_ = {bootstrapped.cluster_id, bootstrapped.member_id};
   request_ids_ = RequestIdGenerator(identity_.member_id, parts_.clock->Wall());
-  cluster_ = std::make_unique<membership::Cluster>(identity_.cluster_id, identity_.member_id);
+  cluster_ = std::make_unique<membership::Cluster>(identity_.cluster_id, identity_.member_id,
+                                                   options_.learners_max);
+  remotes_ = bootstrapped.remotes;
   // LEASE-003, in whole seconds.
   const absl::Duration min_ttl = (3 * options_.election_ticks / 2) * options_.tick_interval;
   lessor_ = std::make_unique<lease::Lessor>(
@@ -87,6 +89,11 @@ absl::Status EtcdServer::Restore(Bootstrapped bootstrapped) {
   {
     const std::unique_ptr<mvcc::View> view = backend_->NewView();
     ETCDD_RETURN_IF_ERROR(cluster_->Restore(*view));
+    if (cluster_->IsRemoved(identity_.member_id)) {
+      return absl::FailedPreconditionError(
+          "the member has been permanently removed from the cluster; data-dir used by this member "
+          "must be removed");
+    }
     ETCDD_RETURN_IF_ERROR(alarms_.Restore(*view));
     ETCDD_RETURN_IF_ERROR(lessor_->Restore(*view));
     auto term = view->Get(mvcc::Bucket::kMeta, kTermKey);
@@ -102,6 +109,14 @@ absl::Status EtcdServer::Restore(Bootstrapped bootstrapped) {
   batch_ = backend_->NewBatch();
   applied_ = bootstrapped.applied;
 
+  const uint64_t snapshot_index = bootstrapped.snapshot_index;
+  ETCDD_RETURN_IF_ERROR(MakeRaft(std::move(bootstrapped)));
+  MakePolicies(snapshot_index);
+  AddGauges();
+  return absl::OkStatus();
+}
+
+absl::Status EtcdServer::MakeRaft(Bootstrapped bootstrapped) {
   raft::Config config;
   config.id = identity_.member_id;
   config.election_ticks = options_.election_ticks;
@@ -120,12 +135,15 @@ absl::Status EtcdServer::Restore(Bootstrapped bootstrapped) {
                          raft::RawNode::Create(config, bootstrapped.storage.get()));
   conf_state_ = node->conf_state();
   raft_ = std::make_unique<consensus::RaftLoop>(
-      consensus::RaftLoop::Parts{parts_.strand, parts_.wal_strand, parts_.clock, this, nullptr,
-                                 &metrics_->late_heartbeats, &metrics_->wal_write_seconds},
+      consensus::RaftLoop::Parts{
+          parts_.strand, parts_.wal_strand, parts_.clock, this,
+          [save = parts_.save_snapshot](const raft::Snapshot& snapshot) {
+            return save({snapshot.index, snapshot.term, snapshot.conf_state,
+                         std::string(snapshot.data.view()), nullptr});
+          },
+          &metrics_->late_heartbeats, &metrics_->wal_write_seconds},
       consensus::RaftLoopOptions{options_.tick_interval}, std::move(node),
       std::move(bootstrapped.storage), std::move(bootstrapped.wal));
-  MakePolicies(bootstrapped.snapshot_index);
-  AddGauges();
   return absl::OkStatus();
 }
 
@@ -149,19 +167,23 @@ void EtcdServer::MakeWatchHub() {
 
 void EtcdServer::MakePolicies(uint64_t snapshot_index) {
   reader_ = std::make_unique<LinearizableReader>(
-      parts_.strand, parts_.clock, options_.RequestTimeout(), metrics_,
+      request_ids_.Next(), parts_.strand, parts_.clock, options_.RequestTimeout(), metrics_,
       [this](base::Bytes context) { raft_->ReadIndex(std::move(context)); });
   reader_->OnApplied(applied_);
-  const auto on_fatal = [this](const absl::Status& status) { OnFatal(status); };
   snapshots_ = std::make_unique<SnapshotPolicy>(
-      SnapshotPolicy::Parts{parts_.strand, parts_.background,
-                            [backend = backend_] { return backend->Flush(); },
-                            parts_.save_snapshot, parts_.purge_files, on_fatal},
+      SnapshotPolicy::Parts{parts_.strand, parts_.background, parts_.save_snapshot,
+                            parts_.purge_files,
+                            [this](const absl::Status& status) { OnFatal(status); }},
       options_.snapshot_count, options_.snapshot_catchup_entries, snapshot_index);
   snapshots_->set_raft_loop(raft_.get());
+  MakeCompactionRunner();
+}
+
+void EtcdServer::MakeCompactionRunner() {
   compactions_ = std::make_unique<CompactionRunner>(
       CompactionRunner::Parts{parts_.strand, parts_.background, parts_.clock, store_.get(),
-                              backend_.get(), metrics_, on_fatal},
+                              backend_.get(), metrics_,
+                              [this](const absl::Status& status) { OnFatal(status); }},
       options_.compaction_pause_max);
 }
 
@@ -188,6 +210,7 @@ void EtcdServer::Stop(const absl::Status& status) {
   compactions_->Stop();
   reader_->Stop(status);
   for (Done& done : waiter_.TakeAll()) done(status, {});
+  FinishLeaderMoves();
 }
 
 // --- Apply -----------------------------------------------------------------------------------
@@ -217,8 +240,12 @@ void EtcdServer::Apply(absl::Span<const raft::Entry> entries) {
 
 void EtcdServer::ApplyEntry(const raft::Entry& entry) {
   if (entry.type == raft::EntryType::kConfChange) return ApplyConfChange(entry);
-  // etcd never writes V2 changes and cannot apply them; neither does this member.
-  ETCDD_CHECK(entry.type == raft::EntryType::kNormal);
+  if (entry.type != raft::EntryType::kNormal) {
+    // Raft has switched to it already, and members of etcd have died of it.
+    return OnFatal(absl::UnimplementedError(absl::StrCat(
+        "entry ", entry.index, " is a change of several members at once, which etcd's cluster "
+        "records cannot hold; whoever proposed it was no member of etcd or etcdd")));
+  }
   if (entry.data.empty()) return;  // the empty entry of a new leader
   const auto request = apply::ParseInternalRequest(entry.data.view());
   if (!request) {
@@ -229,43 +256,6 @@ void EtcdServer::ApplyEntry(const raft::Entry& entry) {
   if (apply::Applier::IsMemberFailure(result.status)) return OnFatal(result.status);
   kick_compaction_ |= result.compaction_scheduled;
   if (waiter_.Contains(request->id)) results_.push_back({request->id, std::move(result)});
-}
-
-void EtcdServer::ApplyConfChange(const raft::Entry& entry) {
-  auto change = raft::DecodeConfChange(entry.data.view());
-  auto context = change.ok() ? membership::MemberChangeFromJson(change->context.view())
-                             : absl::StatusOr<membership::MemberChange>(change.status());
-  absl::Status status = context.status();
-  if (status.ok()) {
-    membership::Member& member = context->member;
-    switch (change->type) {
-      case raft::ConfChangeType::kAddNode:
-        status = cluster_->CheckAdd(member);
-        if (status.ok()) {
-          ETCDD_LOG(kInfo, "added member",
-                    {{"cluster-id", base::LogId(identity_.cluster_id)},
-                     {"local-member-id", base::LogId(identity_.member_id)},
-                     {"added-peer-id", base::LogId(member.id)},
-                     {"added-peer-peer-urls", member.peer_urls},
-                     {"added-peer-is-learner", member.is_learner}});
-          // The name of a bootstrap entry is published again by the member itself (CLUS-016).
-          member.name.clear();
-          cluster_->Add(std::move(member), *batch_);
-        }
-        break;
-      default:
-        status = absl::UnimplementedError("membership changes are not supported yet");
-    }
-  }
-  raft::ConfChange applied = change.ok() ? *change : raft::ConfChange();
-  if (!status.ok()) {
-    ETCDD_LOG(kError, "Validation on configuration change failed",
-              {{"shouldApplyV3", true}, base::LogField(status)});
-    applied.node_id = raft::kNoNode;  // raft takes the change without effect
-  }
-  conf_state_ = raft_->ApplyConfChange(applied);
-  batch_->Put(mvcc::Bucket::kMeta, kConfStateKey,
-              membership::ConfStateToJson(conf_state_.voters, conf_state_.learners));
 }
 
 // CONS-011: progress is part of the batch whose data it describes.
@@ -291,8 +281,10 @@ void EtcdServer::FinishApply(absl::Duration now) {
 void EtcdServer::FinishRequest(uint64_t id, apply::ApplyResult result, absl::Duration now) {
   std::optional<RequestWaiter::Waiter> waiter = waiter_.Take(id);
   if (!waiter) return;
-  metrics_->request_seconds(static_cast<TimedRequest>(waiter->kind), result.status.ok())
-      .Observe(absl::ToDoubleSeconds(now - waiter->started));
+  if (waiter->kind != kNotTimed) {
+    metrics_->request_seconds(static_cast<TimedRequest>(waiter->kind), result.status.ok())
+        .Observe(absl::ToDoubleSeconds(now - waiter->started));
+  }
   Done& done = waiter->done;
   if (result.raise_no_space) {
     RaiseNoSpace([done = std::move(done), status = std::move(result.status)]() mutable {
@@ -311,7 +303,7 @@ void EtcdServer::FinishRequest(uint64_t id, apply::ApplyResult result, absl::Dur
 
 void EtcdServer::MaybeSnapshot() {
   if (!stopped_ && snapshots_->Due(applied_)) {
-    snapshots_->Start({applied_, applied_term_, conf_state_, MembershipDocument()});
+    snapshots_->Start({applied_, applied_term_, conf_state_, MembershipDocument(), backend_});
   }
 }
 
@@ -340,6 +332,7 @@ void EtcdServer::OnSoftState(const raft::SoftState& state) {
   if (state.leader == leader_) return;
   const bool had_leader = leader_ != raft::kNoNode;
   leader_ = state.leader;
+  FinishLeaderMoves();
   if (had_leader) reader_->OnLeaderChanged();
   if (leader_ == raft::kNoNode) return;
   metrics_->leader_changes.Add();
@@ -421,6 +414,7 @@ void EtcdServer::Housekeeping() {
       parts_.strand->PostAfter(kHousekeepingInterval, [this, alive = alive_] {
         if (!*alive || stopped_) return;
         reader_->OnTick();
+        FinishLeaderMoves();
         for (auto& expired : waiter_.TakeExpired(parts_.clock->Monotonic())) {
           metrics_->proposals_failed.Add();
           expired.done(TimeoutStatus(expired.started), {});

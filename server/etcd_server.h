@@ -4,6 +4,7 @@
 // store, lessor, alarms, membership and watches together and owns their order of life.
 //
 //   auto server = EtcdServer::Create(parts, options, std::move(bootstrapped));   // blocks: restore
+//   (*server)->SetNetwork(transport, peer_client);              // a member of a cluster
 //   (*server)->Start([] { ...this member is part of a working quorum: serve clients... });
 //   (*server)->Put(body, [](absl::Status status, std::string reply) { ... });
 //   (*server)->Stop(status);   // answers everybody who waits, with `server stopped`
@@ -39,9 +40,12 @@
 #include "server/bootstrap.h"
 #include "server/compaction_runner.h"
 #include "server/consensus/raft_loop.h"
+#include "server/consensus/transport.h"
 #include "server/lease/lessor.h"
 #include "server/linearizable_reader.h"
 #include "server/membership/cluster.h"
+#include "server/membership/reconfig_check.h"
+#include "server/peer_client.h"
 #include "server/request_id.h"
 #include "server/request_waiter.h"
 #include "server/server_metrics.h"
@@ -62,6 +66,13 @@ inline constexpr uint64_t kWaitingProposalBytesMax = uint64_t{512} << 20;
 inline constexpr int64_t kInlineRangeKeysMax = 2000;
 // How often timeouts of waiting requests are looked at.
 inline constexpr absl::Duration kHousekeepingInterval = absl::Milliseconds(100);
+// A member that has applied its own removal stops after this time, in which its answer still
+// leaves (CLUS-030).
+inline constexpr absl::Duration kRemovalGrace = absl::Seconds(1);
+// After an image has reached a member, the entries behind it are kept for so long (BOOT-052).
+inline constexpr absl::Duration kEntriesHeldAfterImage = absl::Seconds(30);
+// Images on their way to other members at one time.
+inline constexpr int kImagesInFlightMax = 16;
 
 struct EtcdServerOptions {
   std::string name;
@@ -69,6 +80,9 @@ struct EtcdServerOptions {
   absl::Duration tick_interval = absl::Milliseconds(100);
   int election_ticks = 10;
   bool pre_vote = true;
+  bool initial_election_tick_advance = true;
+  size_t learners_max = 1;
+  bool strict_reconfig_check = true;
   uint64_t snapshot_count = 10000;
   uint64_t snapshot_catchup_entries = 5000;
   int64_t quota_bytes = 0;
@@ -88,6 +102,13 @@ struct EtcdServerOptions {
   }
 };
 
+// A lease as LeaseTimeToLive tells of it.
+struct LeaseInfo {
+  int64_t ttl_seconds = -1;  // remaining; -1: no such lease
+  int64_t granted_ttl_seconds = 0;
+  std::vector<std::string> keys;
+};
+
 struct MemberStatus {
   uint64_t leader = 0;
   uint64_t raft_index = 0;  // committed
@@ -101,7 +122,7 @@ struct MemberStatus {
   std::vector<std::string> errors;
 };
 
-class EtcdServer final : private consensus::Application {
+class EtcdServer final : private consensus::Application, public consensus::TransportEvents {
  public:
   // Borrowed, outliving the server, unless owned by their type.
   struct Parts {
@@ -115,16 +136,28 @@ class EtcdServer final : private consensus::Application {
     std::shared_ptr<mvcc::Backend> backend;
     // Null: the server counts for itself, and nobody sees it.
     ServerMetrics* metrics = nullptr;
+    // Makes a .snap file durable. Called on `background` and on `wal_strand`.
     std::function<absl::Status(const SnapshotPoint&)> save_snapshot;
+    // The three sides of an image (architecture.md section 3); null for a member without peers.
+    // What to send to another member; the view is of exactly one applied index.
+    std::function<std::unique_ptr<consensus::ImageSource>(std::unique_ptr<mvcc::View>)> read_image;
+    // Where to put one that arrives for a snapshot at `index`.
+    std::function<absl::StatusOr<std::unique_ptr<consensus::ImageSink>>(uint64_t index)> save_image;
+    // Makes a received image the member's backend, durably. Called on `background`.
+    std::function<absl::StatusOr<std::shared_ptr<mvcc::Backend>>(uint64_t index)> install_image;
     std::function<void()> purge_files;
     // This member cannot go on. Called at most once, on the strand.
     std::function<void(const absl::Status&)> on_fatal;
+    // This member was removed from its cluster and has stopped (CLUS-030). As on_fatal.
+    std::function<void()> on_removed;
   };
 
   static absl::StatusOr<std::unique_ptr<EtcdServer>> Create(Parts parts, EtcdServerOptions options,
                                                             Bootstrapped bootstrapped);
   ~EtcdServer() override;
 
+  // The way to other members. Before Start; both outlive the server.
+  void SetNetwork(consensus::Transport* transport, PeerClient* peers);
   // `on_ready` runs once this member's attributes are committed (SRV-001).
   void Start(absl::AnyInvocable<void()> on_ready);
   // Answers all waiting requests with `status` and stops. Idempotent. Strands given in Parts are to
@@ -157,9 +190,28 @@ class EtcdServer final : private consensus::Application {
   // `done(status, ttl)`: ttl 0 = the lease is gone (LEASE-007).
   using RenewDone = absl::AnyInvocable<void(absl::Status, int64_t ttl_seconds)>;
   void LeaseRenew(int64_t id, RenewDone done);
-  absl::StatusOr<lease::TimeToLive> LeaseTimeToLive(int64_t id) const;
-  std::vector<std::string> LeaseKeys(int64_t id) const;
+  using LeaseInfoDone = absl::AnyInvocable<void(absl::StatusOr<LeaseInfo>)>;
+  void LeaseTimeToLive(int64_t id, bool with_keys, LeaseInfoDone done);
+  // The same two for another member that asks this one as the leader: not passed on.
+  void LeaseRenewHere(int64_t id, RenewDone done);
+  absl::StatusOr<LeaseInfo> LeaseTimeToLiveHere(int64_t id, bool with_keys) const;
   std::vector<int64_t> Leases() const { return lessor_->List(); }
+
+  // --- Members. OK once the change is applied here; the reply is empty. ---
+
+  // The answer is the new member's id, derived from its URLs and the time (CLUS-001).
+  using AddDone = absl::AnyInvocable<void(absl::StatusOr<uint64_t> id)>;
+  void AddMember(std::vector<std::string> peer_urls, bool is_learner, AddDone done);
+  void RemoveMember(uint64_t id, Done done);
+  void UpdateMember(uint64_t id, std::vector<std::string> peer_urls, Done done);
+  // Decided by the leader: passed on to it (CLUS-014).
+  void PromoteMember(uint64_t id, Done done);
+  // The same, only if this member leads.
+  void PromoteMemberHere(uint64_t id, Done done);
+  void MoveLeader(uint64_t target, Done done);
+  // For the stop: gives the leadership to the voter that has been connected longest, if this member
+  // has it. `done` when that succeeded or took too long.
+  void HandOverLeadership(absl::AnyInvocable<void()> done);
 
   // --- Maintenance ---
 
@@ -191,6 +243,17 @@ class EtcdServer final : private consensus::Application {
   const EtcdServerOptions& options() const { return options_; }
   ServerMetrics& metrics() const { return *metrics_; }
   bool stopped() const { return stopped_; }
+  bool is_learner() const { return raft_->node().IsLearner(); }
+  uint64_t leader() const { return leader_; }
+
+  // --- consensus::TransportEvents ---
+  void OnMessage(raft::Message message) override;
+  absl::StatusOr<std::unique_ptr<consensus::ImageSink>> OnImage(
+      const raft::Message& message) override;
+  void OnUnreachable(raft::NodeId id) override;
+  void OnSnapshotSent(raft::NodeId id, bool ok) override;
+  void OnRemovedByOthers() override;
+  bool IsRemoved(raft::NodeId id) const override { return cluster_->IsRemoved(id); }
 
  private:
   EtcdServer(Parts parts, EtcdServerOptions options);
@@ -198,17 +261,43 @@ class EtcdServer final : private consensus::Application {
   absl::Status Restore(Bootstrapped bootstrapped);
   // What is asked for when a page of metrics is made, which happens on the strand.
   void AddGauges();
+  void ShowAlarms(bool active);
   void MakeWatchHub();
+  absl::Status MakeRaft(Bootstrapped bootstrapped);
   void MakePolicies(uint64_t snapshot_index);
 
   // consensus::Application
   void Apply(absl::Span<const raft::Entry> entries) override;
+  void SendSnapshot(raft::Message message) override;
+  void InstallSnapshot(std::shared_ptr<const raft::Snapshot> snapshot,
+                       absl::AnyInvocable<void()> done) override;
   void OnReadStates(absl::Span<const raft::ReadState> states) override;
   void OnSoftState(const raft::SoftState& state) override;
   void OnFatal(const absl::Status& status) override;
 
   void ApplyEntry(const raft::Entry& entry);
   void ApplyConfChange(const raft::Entry& entry);
+  absl::Status ApplyMemberChange(const raft::ConfChange& change);
+  absl::Status ApplyMemberAddition(membership::Member member);
+  void OnSelfRemoved();
+
+  // What arrives at InstallSnapshot's end: the image is the backend, and read.
+  struct NewContent {
+    std::shared_ptr<mvcc::Backend> backend;
+    std::shared_ptr<mvcc::StoreContent> content;
+  };
+  absl::StatusOr<NewContent> ReadImage(uint64_t index) const;
+  absl::Status SwitchTo(const raft::Snapshot& snapshot, const NewContent& fresh);
+  void MakeCompactionRunner();
+  // Tells the transport who the members are now.
+  void ConnectMembers(absl::Span<const membership::Member> former);
+
+  void ProposeMemberChange(raft::ConfChangeType type, uint64_t id, std::string context, Done done);
+  absl::Status CheckReconfiguration(
+      absl::FunctionRef<absl::Status(const membership::Connections&)> check) const;
+  // Asks the leader over its peer URLs; `done` with its answer. kNoLeader at once without one.
+  void AskLeader(PeerRequest request, PeerClient::Done done);
+  void FinishLeaderMoves();
   void PutProgress(uint64_t index, uint64_t term);
   // `now` is when the batch was done.
   void FinishApply(absl::Duration now);
@@ -253,6 +342,9 @@ class EtcdServer final : private consensus::Application {
   std::unique_ptr<mvcc::BackendHistory> history_;
   std::unique_ptr<mvcc::WatchHub> watch_hub_;
   std::unique_ptr<membership::Cluster> cluster_;
+  consensus::Transport* transport_ = nullptr;
+  PeerClient* peers_ = nullptr;
+  std::vector<membership::Member> remotes_;  // known before the log names them
   apply::AlarmStore alarms_;
   std::unique_ptr<apply::Quota> quota_;
   std::unique_ptr<apply::Applier> applier_;
@@ -276,6 +368,14 @@ class EtcdServer final : private consensus::Application {
   };
   std::vector<Result> results_;
   bool kick_compaction_ = false;
+  bool installing_ = false;
+  int images_in_flight_ = 0;
+  struct LeaderMove {
+    uint64_t target;
+    absl::Duration deadline;
+    Done done;
+  };
+  std::vector<LeaderMove> leader_moves_;
 
   raft::NodeId leader_ = raft::kNoNode;
   absl::Duration leader_elected_at_ = -absl::InfiniteDuration();

@@ -37,7 +37,8 @@ void EtcdServer::AddGauges() {
   gauge("etcd_server_quota_backend_bytes", "Backend size from which on writes are refused.",
         [=, this] { return number(quota_->limit_bytes()); });
   gauge("etcd_server_snapshot_apply_in_progress_total",
-        "1 while a snapshot from the leader is being taken in, else 0.", [] { return 0.0; });
+        "1 while a snapshot from the leader is being taken in, else 0.",
+        [=, this] { return number(installing_); });
 
   gauge("etcd_debugging_mvcc_current_revision", "Newest revision of the store.",
         [=, this] { return number(store_->revision()); });
@@ -65,15 +66,17 @@ void EtcdServer::AddGauges() {
                                 return static_cast<double>(watch_hub_->stats().events_sent);
                               });
 
-  registry.AddCounter("etcd_server_learner_promote_successes",
-                      "Learners promoted while this member was leader.");
   registry.AddGauge("etcd_server_version", "1 for the version of etcd that is spoken.",
                     {{"server_version", std::string(kEtcdVersion)}}).Set(1);
   registry.AddGauge("etcd_server_id", "1 for the id of this member.",
                     {{"server_id", base::LogId(identity_.member_id)}}).Set(1);
   metrics_->SetClusterVersion("", cluster_->version());
+  ShowAlarms(true);
+}
+
+void EtcdServer::ShowAlarms(bool active) {
   for (const apply::Alarm& alarm : alarms_.List(apply::kAlarmNone)) {
-    metrics_->SetAlarm(alarm.member_id, apply::AlarmName(alarm.type), true);
+    metrics_->SetAlarm(alarm.member_id, apply::AlarmName(alarm.type), active);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "proto/lease.pb.h"
 #include "proto/rpc.pb.h"
 #include "server/apply/txn.h"
 #include "server/base/api_error.h"
@@ -35,6 +36,18 @@ TimedRequest TimedKind(RequestKind kind) {
     case RequestKind::kNone: break;
   }
   ETCDD_CHECK_MSG(false, "this server does not propose such requests");
+}
+
+constexpr int kHttpOk = 200;
+constexpr int kHttpNotFound = 404;
+
+absl::Status NotPrimary() { return absl::UnknownError("not a primary lessor"); }
+
+// The leader answered, but not with what was asked for: it has just lost its office, or lags.
+absl::Status LeaderRefused(const PeerReply& reply) {
+  ETCDD_LOG(kWarn, "the leader refused a request about a lease",
+            {{"status", reply.status}, {"answer", reply.body}});
+  return ApiError(ErrorId::kTimeout);
 }
 
 }  // namespace
@@ -255,7 +268,24 @@ void EtcdServer::DoReadOnlyTxn(const etcdserverpb::TxnRequest& request, Done don
 
 void EtcdServer::LeaseRenew(int64_t id, RenewDone done) {
   if (stopped_) return done(ApiError(ErrorId::kStopped), 0);
-  if (!lessor_->primary()) return done(ApiError(ErrorId::kNoLeader), 0);
+  if (lessor_->primary()) return LeaseRenewHere(id, std::move(done));
+  etcdserverpb::LeaseKeepAliveRequest body;
+  body.set_id(id);
+  PeerRequest request{"POST", "/leases", "application/protobuf", body.SerializeAsString(), {}};
+  AskLeader(std::move(request), [done = std::move(done)](absl::StatusOr<PeerReply> reply) mutable {
+    if (!reply.ok()) return done(reply.status(), 0);
+    if (reply->status == kHttpNotFound) return done(absl::OkStatus(), 0);
+    etcdserverpb::LeaseKeepAliveResponse response;
+    if (reply->status != kHttpOk || !response.ParseFromString(reply->body)) {
+      return done(LeaderRefused(*reply), 0);
+    }
+    done(absl::OkStatus(), response.ttl());
+  });
+}
+
+void EtcdServer::LeaseRenewHere(int64_t id, RenewDone done) {
+  if (stopped_) return done(ApiError(ErrorId::kStopped), 0);
+  if (!lessor_->primary()) return done(NotPrimary(), 0);
   const lease::Renewal renewal = lessor_->Renew(id);
   switch (renewal.outcome) {
     case lease::Renewal::Outcome::kRenewed:
@@ -280,15 +310,35 @@ void EtcdServer::LeaseRenew(int64_t id, RenewDone done) {
   }
 }
 
-absl::StatusOr<lease::TimeToLive> EtcdServer::LeaseTimeToLive(int64_t id) const {
-  if (stopped_) return ApiError(ErrorId::kStopped);
-  if (!has_leader()) return ApiError(ErrorId::kNoLeader);
-  return lessor_->GetTimeToLive(id);
+void EtcdServer::LeaseTimeToLive(int64_t id, bool with_keys, LeaseInfoDone done) {
+  if (stopped_) return done(ApiError(ErrorId::kStopped));
+  if (lessor_->primary()) return done(LeaseTimeToLiveHere(id, with_keys));
+  leasepb::LeaseInternalRequest body;
+  body.mutable_leasetimetoliverequest()->set_id(id);
+  body.mutable_leasetimetoliverequest()->set_keys(with_keys);
+  PeerRequest request{"POST", "/leases/internal", "application/protobuf",
+                      body.SerializeAsString(), {}};
+  AskLeader(std::move(request), [done = std::move(done)](absl::StatusOr<PeerReply> reply) mutable {
+    if (!reply.ok()) return done(reply.status());
+    if (reply->status == kHttpNotFound) return done(LeaseInfo());
+    leasepb::LeaseInternalResponse response;
+    if (reply->status != kHttpOk || !response.ParseFromString(reply->body)) {
+      return done(LeaderRefused(*reply));
+    }
+    const auto& lease = response.leasetimetoliveresponse();
+    done(LeaseInfo{lease.ttl(), lease.grantedttl(), {lease.keys().begin(), lease.keys().end()}});
+  });
 }
 
-std::vector<std::string> EtcdServer::LeaseKeys(int64_t id) const {
+absl::StatusOr<LeaseInfo> EtcdServer::LeaseTimeToLiveHere(int64_t id, bool with_keys) const {
+  if (stopped_) return ApiError(ErrorId::kStopped);
+  if (!lessor_->primary()) return NotPrimary();
+  const lease::TimeToLive ttl = lessor_->GetTimeToLive(id);
+  LeaseInfo info{ttl.ttl_seconds, ttl.granted_ttl_seconds, {}};
+  if (!with_keys) return info;
   auto keys = lessor_->Keys(id);
-  return keys.ok() ? *std::move(keys) : std::vector<std::string>();
+  if (keys.ok()) info.keys = *std::move(keys);
+  return info;
 }
 
 // --- Maintenance ---------------------------------------------------------------------------------

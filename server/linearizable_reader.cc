@@ -10,14 +10,15 @@
 
 namespace etcdd::server {
 
-LinearizableReader::LinearizableReader(base::Strand* strand, const base::Clock* clock,
-                                       absl::Duration timeout, ServerMetrics* metrics,
-                                       AskReadIndex ask)
+LinearizableReader::LinearizableReader(uint64_t first_round_id, base::Strand* strand,
+                                       const base::Clock* clock, absl::Duration timeout,
+                                       ServerMetrics* metrics, AskReadIndex ask)
     : strand_(strand),
       clock_(clock),
       timeout_(timeout),
       metrics_(metrics),
-      ask_(std::move(ask)) {}
+      ask_(std::move(ask)),
+      round_id_(first_round_id) {}
 
 LinearizableReader::~LinearizableReader() { *alive_ = false; }
 

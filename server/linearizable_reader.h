@@ -34,9 +34,10 @@ class LinearizableReader {
   using Ready = absl::AnyInvocable<void(absl::Status)>;
   using AskReadIndex = absl::AnyInvocable<void(base::Bytes context)>;
 
-  // `metrics` must outlive the reader.
-  LinearizableReader(base::Strand* strand, const base::Clock* clock, absl::Duration timeout,
-                     ServerMetrics* metrics, AskReadIndex ask);
+  // `metrics` must outlive the reader. `first_round_id` differs from all ids that an earlier life
+  // of this member may have used: a late answer to one of them must not confirm a read of this one.
+  LinearizableReader(uint64_t first_round_id, base::Strand* strand, const base::Clock* clock,
+                     absl::Duration timeout, ServerMetrics* metrics, AskReadIndex ask);
   ~LinearizableReader();
 
   void Read(Ready ready);

@@ -24,6 +24,9 @@ namespace etcdd::server {
 // How a request is answered: OK and the serialized response message, or an error.
 using Done = absl::AnyInvocable<void(absl::Status status, std::string reply)>;
 
+// Kind of a request whose time is not measured.
+inline constexpr int kNotTimed = -1;
+
 class RequestWaiter {
  public:
   struct Waiter {

@@ -33,6 +33,8 @@ ServerMetrics::ServerMetrics(base::Metrics* m)
       slow_applies(m->AddCounter("etcd_server_slow_apply_total",
                                  "Batches of entries whose apply took longer than "
                                  "--warning-apply-duration.")),
+      learner_promotions(m->AddCounter("etcd_server_learner_promote_successes",
+                                       "Learners promoted while this member was leader.")),
       puts{m->AddCounter("etcd_mvcc_put_total", "Puts executed, those inside a Txn included.")},
       deletes(m->AddCounter("etcd_mvcc_delete_total",
                             "Range deletions executed, those inside a Txn included.")),

@@ -38,6 +38,7 @@ struct ServerMetrics {
   base::Counter& read_indexes_failed;
   base::Counter& read_indexes_slow;
   base::Counter& slow_applies;
+  base::Counter& learner_promotions;
   base::Histogram& request_seconds(TimedRequest kind, bool success) {
     return *request_seconds_[static_cast<int>(kind)][success ? 1 : 0];
   }

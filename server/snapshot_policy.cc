@@ -1,22 +1,12 @@
 #include "server/snapshot_policy.h"
 
+#include <algorithm>
 #include <utility>
 
-#include "proto/raft.pb.h"
 #include "server/base/check.h"
 #include "server/base/log.h"
 
 namespace etcdd::server {
-
-std::string EncodeConfState(const raft::ConfState& state) {
-  raftpb::ConfState out;
-  for (raft::NodeId id : state.voters) out.add_voters(id);
-  for (raft::NodeId id : state.learners) out.add_learners(id);
-  for (raft::NodeId id : state.voters_outgoing) out.add_voters_outgoing(id);
-  for (raft::NodeId id : state.learners_next) out.add_learners_next(id);
-  out.set_auto_leave(state.auto_leave);
-  return out.SerializeAsString();
-}
 
 SnapshotPolicy::SnapshotPolicy(Parts parts, uint64_t count, uint64_t catch_up_entries,
                                uint64_t last_index)
@@ -35,7 +25,8 @@ void SnapshotPolicy::Start(SnapshotPoint point) {
              {"local-member-snapshot-count", count_},
              {"snapshot-forced", false}});
   parts_.background->Post([this, alive = alive_, point = std::move(point)]() mutable {
-    absl::Status status = parts_.flush_backend();
+    absl::Status status = point.backend->Flush();
+    point.backend.reset();
     if (status.ok()) status = parts_.save_snapshot(point);
     parts_.strand->Post([this, alive, point = std::move(point), status]() mutable {
       if (*alive) OnSaved(std::move(point), status);
@@ -48,13 +39,13 @@ void SnapshotPolicy::OnSaved(SnapshotPoint point, const absl::Status& status) {
     parts_.on_fatal(status);
     return;
   }
-  wal::SnapshotRecord record{point.index, point.term, EncodeConfState(point.conf_state)};
+  wal::SnapshotRecord record{point.index, point.term, consensus::EncodeConfState(point.conf_state)};
   const uint64_t index = point.index;
   loop_->SaveSnapshotMark(
       std::move(record), std::move(point.conf_state), catch_up_entries_,
       [this, alive = alive_, index] {
         if (!*alive) return;
-        last_index_ = index;
+        last_index_ = std::max(last_index_, index);
         running_ = false;
         ETCDD_LOG(kInfo, "saved snapshot", {{"snapshot-index", index}});
         parts_.background->Post([purge = parts_.purge] { purge(); });

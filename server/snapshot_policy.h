@@ -10,12 +10,14 @@
 //
 // Confined to the server strand; the blocking parts run on the background strand.
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "absl/status/status.h"
+#include "mvcc/backend/backend.h"
 #include "raft/types.h"
 #include "server/base/strand.h"
 #include "server/consensus/raft_loop.h"
@@ -28,19 +30,16 @@ struct SnapshotPoint {
   raft::ConfState conf_state;
   // The members as of `index`, for the .snap file (snap/membership_json.h).
   std::string membership_document;
+  // Contains everything up to `index`.
+  std::shared_ptr<mvcc::Backend> backend;
 };
-
-// Encoded raftpb.ConfState.
-std::string EncodeConfState(const raft::ConfState& state);
 
 class SnapshotPolicy {
  public:
   struct Parts {
     base::Strand* strand = nullptr;
     base::Strand* background = nullptr;
-    // Makes everything the backend holds durable. Called on `background`.
-    std::function<absl::Status()> flush_backend;
-    // Writes the .snap file durably. Called on `background`, after the flush.
+    // Writes the .snap file durably. Called on `background`, after the backend was flushed.
     std::function<absl::Status(const SnapshotPoint&)> save_snapshot;
     // Deletes files that are no longer needed. Called on `background`, after the mark.
     std::function<void()> purge;
@@ -55,11 +54,13 @@ class SnapshotPolicy {
   // The loop marks go to; set before the first OnApplied.
   void set_raft_loop(consensus::RaftLoop* loop) { loop_ = loop; }
 
-  bool Due(uint64_t applied) const { return !running_ && applied - last_index_ > count_; }
+  bool Due(uint64_t applied) const { return !running_ && applied > last_index_ + count_; }
   // Takes a snapshot at `point`, which is applied and written to the backend. Requires: not
   // running().
   void Start(SnapshotPoint point);
   bool running() const { return running_; }
+  // A snapshot of another member's was installed: what is applied is durable up to `index`.
+  void OnInstalled(uint64_t index) { last_index_ = std::max(last_index_, index); }
   uint64_t last_index() const { return last_index_; }
 
  private:

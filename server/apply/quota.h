@@ -31,6 +31,9 @@ class Quota {
   Quota(const mvcc::Backend& backend, int64_t limit_bytes)
       : backend_(&backend), limit_bytes_(limit_bytes == 0 ? kQuotaBytesDefault : limit_bytes) {}
 
+  // Another backend took the place of the one so far.
+  void SetBackend(const mvcc::Backend& backend) { backend_ = &backend; }
+
   // Cost 0 always passes.
   bool Available(int64_t cost) const {
     if (cost == 0 || limit_bytes_ < 0) return true;

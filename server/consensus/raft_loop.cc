@@ -2,11 +2,30 @@
 
 #include <utility>
 
+#include "proto/raft.pb.h"
 #include "server/base/check.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 
 namespace etcdd::consensus {
+
+std::string EncodeConfState(const raft::ConfState& state) {
+  raftpb::ConfState out;
+  for (raft::NodeId id : state.voters) out.add_voters(id);
+  for (raft::NodeId id : state.learners) out.add_learners(id);
+  for (raft::NodeId id : state.voters_outgoing) out.add_voters_outgoing(id);
+  for (raft::NodeId id : state.learners_next) out.add_learners_next(id);
+  out.set_auto_leave(state.auto_leave);
+  return out.SerializeAsString();
+}
+
+namespace {
+
+wal::SnapshotRecord ToWalRecord(const raft::Snapshot& snapshot) {
+  return {snapshot.index, snapshot.term, EncodeConfState(snapshot.conf_state)};
+}
+
+}  // namespace
 
 RaftLoop::RaftLoop(Parts parts, RaftLoopOptions options, std::unique_ptr<raft::RawNode> node,
                    std::unique_ptr<raft::MemoryStorage> storage, std::unique_ptr<wal::Wal> wal)
@@ -30,13 +49,12 @@ void RaftLoop::Stop() {
 }
 
 void RaftLoop::Propose(base::Bytes data, absl::Duration deadline) {
-  proposals_.push_back({std::move(data), deadline});
+  proposals_.push_back({std::move(data), deadline, std::nullopt});
   ScheduleDrive();
 }
 
-void RaftLoop::ProposeConfChange(const raft::ConfChange& change) {
-  // Dropped without a leader, like any proposal.
-  node_->ProposeConfChange(change).IgnoreError();
+void RaftLoop::ProposeConfChange(raft::ConfChange change, absl::Duration deadline) {
+  proposals_.push_back({base::Bytes(), deadline, std::move(change)});
   ScheduleDrive();
 }
 
@@ -49,6 +67,26 @@ void RaftLoop::ReadIndex(base::Bytes context) {
 void RaftLoop::Step(raft::Message message) {
   if (stopped_) return;
   StepLocal(std::move(message));
+  ScheduleDrive();
+}
+
+void RaftLoop::AdvanceTicks(int ticks) {
+  for (int i = 0; i < ticks; ++i) node_->Tick();
+  ScheduleDrive();
+}
+
+void RaftLoop::ReportUnreachable(raft::NodeId id) {
+  node_->ReportUnreachable(id);
+  ScheduleDrive();
+}
+
+void RaftLoop::ReportSnapshot(raft::NodeId id, bool ok) {
+  node_->ReportSnapshot(id, ok);
+  ScheduleDrive();
+}
+
+void RaftLoop::TransferLeader(raft::NodeId target) {
+  node_->TransferLeader(target);
   ScheduleDrive();
 }
 
@@ -113,10 +151,21 @@ void RaftLoop::FlushProposals() {
   }
   std::vector<base::Bytes> batch;
   batch.reserve(proposals_.size());
-  for (Proposal& proposal : proposals_) batch.push_back(std::move(proposal.data));
+  for (Proposal& proposal : proposals_) {
+    if (!proposal.conf_change.has_value()) {
+      batch.push_back(std::move(proposal.data));
+      continue;
+    }
+    ProposeBatch(&batch);
+    node_->ProposeConfChange(*proposal.conf_change).IgnoreError();
+  }
   proposals_.clear();
-  // Dropped in rare cases (a transfer in progress): the proposers' timeouts answer.
-  node_->Propose(std::move(batch)).IgnoreError();
+  ProposeBatch(&batch);
+}
+
+// Dropped in rare cases (a transfer in progress): the proposers' timeouts answer.
+void RaftLoop::ProposeBatch(std::vector<base::Bytes>* batch) {
+  if (!batch->empty()) node_->Propose(std::exchange(*batch, {})).IgnoreError();
 }
 
 void RaftLoop::HandleReady() {
@@ -145,68 +194,114 @@ void RaftLoop::StartWalJob() {
     } else {
       job = std::move(waiting_marks_.front());
       waiting_marks_.pop_front();
+      // A received snapshot has overtaken it: the WAL no longer leads from this mark to the end.
+      if (job.mark->index < storage_->FirstIndex() - 1) {
+        if (job.mark_done) job.mark_done();
+        continue;
+      }
     }
-    const bool is_inline =
-        parts_.wal_strand == nullptr ||
-        (!job.mark.has_value() && job.entry_count <= kInlineSyncEntriesMax);
-    if (is_inline) {
-      const absl::Status status = TimeWalJob(parts_, *wal_, job);
+    auto shared = std::make_shared<WalJob>(std::move(job));
+    wal_busy_ = true;
+    if (IsInline(*shared)) {
+      const absl::Status status = TimeWalJob(parts_, *wal_, *shared);
       if (!status.ok()) return Fail(status);
-      FinishWalJob(std::move(job));
+      FinishWalJob(std::move(shared));
       continue;
     }
-    wal_busy_ = true;
-    auto shared = std::make_shared<WalJob>(std::move(job));
     parts_.wal_strand->Post([this, alive = alive_, shared, wal = wal_.get(), parts = parts_] {
       absl::Status status = TimeWalJob(parts, *wal, *shared);
       parts.strand->Post([this, alive, shared, status = std::move(status)] {
         if (!*alive || stopped_) return;
-        wal_busy_ = false;
         if (!status.ok()) return Fail(status);
-        FinishWalJob(std::move(*shared));
+        FinishWalJob(shared);
         Drive();
       });
     });
   }
 }
 
+// A leader's own sync runs while the others do theirs, and must not keep its messages from leaving.
+bool RaftLoop::IsInline(const WalJob& job) const {
+  if (parts_.wal_strand == nullptr) return true;
+  if (job.mark.has_value() || job.entry_count > kInlineSyncEntriesMax) return false;
+  for (const raft::Message& append : job.appends) {
+    if (append.snapshot != nullptr) return false;
+  }
+  return node_->state() != raft::StateType::kLeader || IsAlone();
+}
+
+bool RaftLoop::IsAlone() const {
+  const raft::ConfState& state = node_->conf_state();
+  return state.voters == std::vector<raft::NodeId>{node_->id()} && state.learners.empty();
+}
+
 absl::Status RaftLoop::TimeWalJob(const Parts& parts, wal::Wal& wal, const WalJob& job) {
-  if (parts.wal_write_seconds == nullptr) return RunWalJob(wal, job);
+  if (parts.wal_write_seconds == nullptr) return RunWalJob(parts, wal, job);
   const absl::Duration begin = parts.clock->Monotonic();
-  absl::Status status = RunWalJob(wal, job);
+  absl::Status status = RunWalJob(parts, wal, job);
   parts.wal_write_seconds->Observe(absl::ToDoubleSeconds(parts.clock->Monotonic() - begin));
   return status;
 }
 
-absl::Status RaftLoop::RunWalJob(wal::Wal& wal, const WalJob& job) {
+absl::Status RaftLoop::RunWalJob(const Parts& parts, wal::Wal& wal, const WalJob& job) {
   if (job.mark.has_value()) {
     ETCDD_RETURN_IF_ERROR(wal.SaveSnapshot(*job.mark));
     return wal.ReleaseTo(job.mark->index);
   }
   bool needs_sync = false;
-  std::vector<wal::EntryView> views;
   for (const raft::Message& append : job.appends) {
-    views.clear();
-    views.reserve(append.entries.size());
-    for (const raft::Entry& entry : append.entries) {
-      views.push_back({static_cast<int32_t>(entry.type), entry.term, entry.index,
-                       entry.data.view()});
+    if (append.snapshot != nullptr) {
+      // In this order a crash leaves a file without a mark, never a mark without its file.
+      ETCDD_RETURN_IF_ERROR(parts.save_snapshot(*append.snapshot));
+      ETCDD_RETURN_IF_ERROR(wal.SaveSnapshot(ToWalRecord(*append.snapshot)));
+      ETCDD_RETURN_IF_ERROR(wal.ReleaseTo(append.snapshot->index));
     }
-    ETCDD_ASSIGN_OR_RETURN(const bool sync,
-                           wal.Save({append.term, append.vote, append.commit}, views));
-    needs_sync |= sync;
+    ETCDD_RETURN_IF_ERROR(SaveAppend(wal, append, &needs_sync));
   }
   return needs_sync ? wal.Sync() : absl::OkStatus();
 }
 
-void RaftLoop::FinishWalJob(WalJob job) {
-  if (job.mark.has_value()) return FinishMark(job);
-  for (raft::Message& append : job.appends) {
+absl::Status RaftLoop::SaveAppend(wal::Wal& wal, const raft::Message& append, bool* needs_sync) {
+  std::vector<wal::EntryView> views;
+  views.reserve(append.entries.size());
+  for (const raft::Entry& entry : append.entries) {
+    views.push_back({static_cast<int32_t>(entry.type), entry.term, entry.index,
+                     entry.data.view()});
+  }
+  ETCDD_ASSIGN_OR_RETURN(const bool sync,
+                         wal.Save({append.term, append.vote, append.commit}, views));
+  *needs_sync |= sync;
+  return absl::OkStatus();
+}
+
+void RaftLoop::FinishWalJob(std::shared_ptr<WalJob> job) {
+  if (!job->mark.has_value()) return FinishAppends(std::move(job), 0);
+  wal_busy_ = false;
+  FinishMark(*job);
+}
+
+// The WAL counts as busy until the last append is finished: behind a snapshot that is being
+// installed nothing may go on.
+void RaftLoop::FinishAppends(std::shared_ptr<WalJob> job, size_t at) {
+  for (; at < job->appends.size(); ++at) {
+    raft::Message& append = job->appends[at];
+    if (append.snapshot != nullptr) {
+      auto snapshot = std::exchange(append.snapshot, nullptr);
+      const absl::Status status = storage_->ApplySnapshot(snapshot);
+      ETCDD_CHECK_MSG(status.ok(), std::string(status.message()));
+      parts_.application->InstallSnapshot(std::move(snapshot), [this, alive = alive_, job, at] {
+        if (!*alive || stopped_) return;
+        FinishAppends(job, at);
+        ScheduleDrive();
+      });
+      return;
+    }
     const raft::HardState hard_state{append.term, append.vote, append.commit};
     if (!hard_state.empty()) storage_->SetHardState(hard_state);
     if (!append.entries.empty()) storage_->Append(append.entries);
     Deliver(std::move(append.responses));
   }
+  wal_busy_ = false;
 }
 
 void RaftLoop::FinishMark(WalJob& job) {
@@ -218,7 +313,7 @@ void RaftLoop::FinishMark(WalJob& job) {
               {base::LogField(snapshot.status())});
   }
   const uint64_t keep_from = index > job.catch_up_entries ? index - job.catch_up_entries : 1;
-  if (keep_from > storage_->FirstIndex()) {
+  if (!hold_entries_ && keep_from > storage_->FirstIndex()) {
     const absl::Status compacted = storage_->Compact(keep_from - 1);
     ETCDD_CHECK_MSG(compacted.ok(), std::string(compacted.message()));
   }
@@ -229,8 +324,12 @@ void RaftLoop::Deliver(std::vector<raft::Message> messages) {
   for (raft::Message& message : messages) {
     if (message.to == node_->id()) {
       StepLocal(std::move(message));
-    } else if (parts_.transport != nullptr) {
-      parts_.transport->Send(std::move(message));
+    } else if (transport_ == nullptr) {
+      continue;
+    } else if (message.type == raft::MessageType::kSnap) {
+      parts_.application->SendSnapshot(std::move(message));
+    } else {
+      transport_->Send(std::move(message));
     }
   }
 }

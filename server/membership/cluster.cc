@@ -78,6 +78,9 @@ absl::Status Cluster::CheckAdd(const Member& member) const {
   if (IsRemoved(member.id)) return base::ApiError(base::ErrorId::kMemberNotFound);
   if (members_.contains(member.id)) return base::ApiError(base::ErrorId::kMemberExist);
   if (PeerUrlInUse(member)) return base::ApiError(base::ErrorId::kPeerURLExist);
+  if (member.is_learner && Learners().size() >= learners_max_) {
+    return base::ApiError(base::ErrorId::kTooManyLearners);
+  }
   return absl::OkStatus();
 }
 
@@ -87,6 +90,7 @@ absl::Status Cluster::CheckRemove(uint64_t id) const {
 }
 
 absl::Status Cluster::CheckUpdate(const Member& member) const {
+  if (IsRemoved(member.id)) return base::ApiError(base::ErrorId::kMemberNotFound);
   if (!members_.contains(member.id)) return base::ApiError(base::ErrorId::kMemberNotFound);
   if (PeerUrlInUse(member)) return base::ApiError(base::ErrorId::kPeerURLExist);
   return absl::OkStatus();

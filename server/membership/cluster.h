@@ -20,8 +20,11 @@ namespace etcdd::membership {
 
 class Cluster {
  public:
-  Cluster(uint64_t cluster_id, uint64_t local_member_id)
-      : cluster_id_(cluster_id), local_member_id_(local_member_id) {}
+  // `learners_max`: --max-learners of this member.
+  Cluster(uint64_t cluster_id, uint64_t local_member_id, size_t learners_max = 1)
+      : cluster_id_(cluster_id),
+        local_member_id_(local_member_id),
+        learners_max_(learners_max) {}
 
   // Loads members, removed ids and the cluster version, dropping what was there.
   absl::Status Restore(const mvcc::View& view);
@@ -39,7 +42,7 @@ class Cluster {
   // "3.7.0"; empty until decided.
   const std::string& version() const { return version_; }
 
-  // --- Checks before a change is applied (CLUS-012). ---
+  // --- Checks before a change is applied (CLUS-012, CLUS-013). ---
   absl::Status CheckAdd(const Member& member) const;
   absl::Status CheckRemove(uint64_t id) const;
   absl::Status CheckUpdate(const Member& member) const;
@@ -61,6 +64,7 @@ class Cluster {
 
   const uint64_t cluster_id_;
   const uint64_t local_member_id_;
+  const size_t learners_max_;
   std::map<uint64_t, Member> members_;
   std::set<uint64_t> removed_;
   std::string version_;

@@ -48,18 +48,23 @@ uint64_t MakeClusterId(std::vector<uint64_t> member_ids) {
   return Sha1Prefix(input);
 }
 
-std::string MemberToJson(const Member& member) {
+namespace {
+
+Json ToJson(const Member& member) {
   Json object;
   object["id"] = member.id;
   object["peerURLs"] = member.peer_urls;
   if (member.is_learner) object["isLearner"] = true;
   if (!member.name.empty()) object["name"] = member.name;
   if (!member.client_urls.empty()) object["clientURLs"] = member.client_urls;
-  return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return object;
 }
 
-absl::StatusOr<MemberChange> MemberChangeFromJson(std::string_view text) {
-  const Json object = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+std::string Text(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+absl::StatusOr<MemberChange> ChangeFromJson(const Json& object) {
   const auto error = absl::DataLossError("a member record is not the JSON of a member");
   if (!object.is_object()) return error;
   MemberChange change;
@@ -82,6 +87,40 @@ absl::StatusOr<MemberChange> MemberChangeFromJson(std::string_view text) {
   if (!TakeStrings(object, "peerURLs", &member.peer_urls)) return error;
   if (!TakeStrings(object, "clientURLs", &member.client_urls)) return error;
   return change;
+}
+
+}  // namespace
+
+std::string MemberToJson(const Member& member) { return Text(ToJson(member)); }
+
+std::string PromotionToJson(uint64_t id) {
+  Json object;
+  object["id"] = id;
+  object["peerURLs"] = nullptr;
+  object["isPromote"] = true;
+  return Text(object);
+}
+
+std::string MembersToJson(absl::Span<const Member> members) {
+  Json array = Json::array();
+  for (const Member& member : members) array.push_back(ToJson(member));
+  return Text(array);
+}
+
+absl::StatusOr<std::vector<Member>> MembersFromJson(std::string_view text) {
+  const Json array = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!array.is_array()) return absl::DataLossError("this is not the JSON of a list of members");
+  std::vector<Member> members;
+  for (const Json& object : array) {
+    auto change = ChangeFromJson(object);
+    if (!change.ok()) return change.status();
+    members.push_back(std::move(change->member));
+  }
+  return members;
+}
+
+absl::StatusOr<MemberChange> MemberChangeFromJson(std::string_view text) {
+  return ChangeFromJson(Json::parse(text, nullptr, /*allow_exceptions=*/false));
 }
 
 absl::StatusOr<Member> MemberFromJson(std::string_view json) {

@@ -39,6 +39,10 @@ struct MemberChange {
   bool is_promote = false;
 };
 absl::StatusOr<MemberChange> MemberChangeFromJson(std::string_view json);
+std::string PromotionToJson(uint64_t id);
+// A list of members, as peers serve it under /members.
+std::string MembersToJson(absl::Span<const Member> members);
+absl::StatusOr<std::vector<Member>> MembersFromJson(std::string_view json);
 
 // Lower-case hex without padding (CLUS-003); nullopt-like 0 when the text is no id.
 uint64_t MemberIdFromText(std::string_view text);

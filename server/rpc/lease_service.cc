@@ -41,19 +41,18 @@ void Revoke(EtcdServer* server, std::shared_ptr<Call> call) {
 void TimeToLive(EtcdServer* server, std::shared_ptr<Call> call) {
   etcdserverpb::LeaseTimeToLiveRequest request;
   if (!Parse(call->request(), &request)) return call->Finish(MalformedRequest(), {});
-  auto ttl = server->LeaseTimeToLive(request.id());
-  if (!ttl.ok()) return call->Finish(ttl.status(), {});
-  std::string reply;
-  server->AppendHeader(&reply);
-  base::AppendVarintField(2, static_cast<uint64_t>(request.id()), &reply);
-  base::AppendVarintField(3, static_cast<uint64_t>(ttl->ttl_seconds), &reply);
-  base::AppendVarintField(4, static_cast<uint64_t>(ttl->granted_ttl_seconds), &reply);
-  if (request.keys()) {
-    for (const std::string& key : server->LeaseKeys(request.id())) {
-      base::AppendBytesField(5, key, &reply);
-    }
-  }
-  call->Finish(absl::OkStatus(), std::move(reply));
+  server->LeaseTimeToLive(
+      request.id(), request.keys(),
+      [server, id = request.id(), call = std::move(call)](absl::StatusOr<server::LeaseInfo> lease) {
+        if (!lease.ok()) return call->Finish(lease.status(), {});
+        std::string reply;
+        server->AppendHeader(&reply);
+        base::AppendVarintField(2, static_cast<uint64_t>(id), &reply);
+        base::AppendVarintField(3, static_cast<uint64_t>(lease->ttl_seconds), &reply);
+        base::AppendVarintField(4, static_cast<uint64_t>(lease->granted_ttl_seconds), &reply);
+        for (const std::string& key : lease->keys) base::AppendBytesField(5, key, &reply);
+        call->Finish(absl::OkStatus(), std::move(reply));
+      });
 }
 
 void List(EtcdServer* server, std::shared_ptr<Call> call) {

@@ -542,7 +542,9 @@ TEST_F(StoreTest, RestoreReplacesTheContent) {
       store->FinishBatch();
     }
   }
-  ASSERT_TRUE(store_->Restore(other).ok());
+  auto content = store_->ReadContent(other);
+  ASSERT_TRUE(content.ok()) << content.status();
+  store_->Restore(*content);
   disk_ = other;
   EXPECT_EQ(store_->revision(), 6);
   EXPECT_EQ(All().keys(), "b");

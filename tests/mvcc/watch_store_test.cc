@@ -153,7 +153,9 @@ TEST_F(WatchStoreTest, RestoreFromAnotherBackend) {  // WATCH-044
     ASSERT_TRUE(other_backend->Write(*batch).ok());
     other->FinishBatch();
   }
-  ASSERT_TRUE(store_->Restore(other_backend).ok());
+  auto content = store_->ReadContent(other_backend);
+  ASSERT_TRUE(content.ok()) << content.status();
+  store_->Restore(*content);
   backend_ = other_backend;
   hub_->OnRestore(store_->revision());
   Apply({{{"a", "4"}}});

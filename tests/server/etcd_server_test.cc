@@ -279,7 +279,7 @@ TEST_F(EtcdServerTest, RenewalPutsOffTheEndAndRestartGivesTheFullTime) {
   EXPECT_EQ(member_.server->Leases().size(), 1u);
   member_.Crash();
   StartMember();
-  EXPECT_EQ(member_.server->LeaseTimeToLive(7)->granted_ttl_seconds, 5);
+  EXPECT_EQ(member_.server->LeaseTimeToLiveHere(7, false)->granted_ttl_seconds, 5);
   member_.clock.AdvanceBy(absl::Seconds(5) - absl::Milliseconds(1));
   EXPECT_EQ(member_.server->Leases().size(), 1u);
   member_.clock.AdvanceBy(absl::Seconds(3));

@@ -37,7 +37,7 @@ class ReaderTest : public ::testing::Test {
   ServerMetrics metrics_{&registry_};
   std::vector<base::Bytes> asked_;
   std::vector<absl::Status> ends_;
-  LinearizableReader reader_{&strand_, &clock_, absl::Seconds(7), &metrics_,
+  LinearizableReader reader_{0, &strand_, &clock_, absl::Seconds(7), &metrics_,
                              [this](base::Bytes context) { asked_.push_back(context); }};
 };
 

@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/backend_dir.h"
 #include "server/base/status_macros.h"
 #include "server/version.h"
 
@@ -59,7 +60,8 @@ bool HasWal(const std::vector<std::string>& names) {
 // Decides about a member directory without a version file.
 absl::StatusOr<DataDirKind> KindWithoutVersion(base::FileSystem& fs, const DataDir& dir) {
   if (fs.Exists(dir.EtcdDbFile())) return DataDirKind::kEtcd;
-  if (fs.Exists(dir.BackendDir())) return DataDirKind::kUnknown;
+  ETCDD_ASSIGN_OR_RETURN(const BackendDir backend, CurrentBackendDir(fs, dir.SnapDir()));
+  if (backend.exists) return DataDirKind::kUnknown;
   ETCDD_ASSIGN_OR_RETURN(const std::vector<std::string> inside,
                          NamesIn(fs, JoinPath(dir.MemberDir(), "wal")));
   ETCDD_ASSIGN_OR_RETURN(const std::vector<std::string> used, NamesIn(fs, dir.WalDir()));
@@ -84,7 +86,7 @@ std::string DataDir::WalDir() const {
   return dedicated_wal_dir_.empty() ? JoinPath(MemberDir(), "wal") : dedicated_wal_dir_;
 }
 std::string DataDir::SnapDir() const { return JoinPath(MemberDir(), "snap"); }
-std::string DataDir::BackendDir() const { return JoinPath(SnapDir(), "etcdd.db"); }
+std::string DataDir::BackendDir() const { return BackendDirPath(SnapDir(), 0); }
 std::string DataDir::LockFile() const { return JoinPath(MemberDir(), "etcdd.lock"); }
 std::string DataDir::VersionFile() const { return JoinPath(MemberDir(), "etcdd.version"); }
 std::string DataDir::EtcdDbFile() const { return JoinPath(SnapDir(), "db"); }

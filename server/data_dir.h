@@ -6,8 +6,8 @@
 //   <data-dir>/member/etcdd.version   which program and format (JSON); written first, never changed
 //   <data-dir>/member/etcdd.lock      locked while a member runs
 //   <data-dir>/member/wal/            write-ahead log, or --wal-dir
-//   <data-dir>/member/snap/           raft snapshots (.snap) and received images
-//   <data-dir>/member/snap/etcdd.db/  the backend (RocksDB)
+//   <data-dir>/member/snap/           raft snapshots (.snap) and received images (.snap.db)
+//   <data-dir>/member/snap/etcdd.db/  the backend (RocksDB), until it is replaced: backend_dir.h
 //
 // etcd keeps a bbolt file at member/snap/db instead of the last one, which tells the two apart.
 //
@@ -35,6 +35,7 @@ class DataDir {
   std::string MemberDir() const;
   std::string WalDir() const;
   std::string SnapDir() const;
+  // Of a member that has never taken in another one's image.
   std::string BackendDir() const;
   std::string LockFile() const;
   std::string VersionFile() const;

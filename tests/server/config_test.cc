@@ -223,6 +223,11 @@ TEST_F(DataDirTest, AWalWithoutAnOwnerIsRefused) {
   EXPECT_THAT(ErrorOf(CheckUsable(Inspect(), dir_)), ::testing::HasSubstr("restore"));
 }
 
+TEST_F(DataDirTest, ABackendWithoutAnOwnerIsRefused) {
+  WriteFile(dir_.SnapDir() + "/etcdd.db.00000000000000ff/CURRENT", "");
+  EXPECT_EQ(Inspect().kind, DataDirKind::kUnknown);
+}
+
 TEST_F(DataDirTest, ADedicatedWalWithoutTheRestIsRefused) {
   const DataDir dir(temp_.Path("data"), temp_.Path("wal"));
   WriteFile(dir.WalDir() + "/0000000000000000-0000000000000000.wal", "");

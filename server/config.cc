@@ -110,12 +110,6 @@ absl::Status CheckSupported(const Config& config) {
       }
     }
   }
-  if (config.initial_cluster.size() > 1) {
-    return NotSupportedYet("--initial-cluster with more than one member");
-  }
-  if (config.initial_cluster_state != "new") {
-    return NotSupportedYet("--initial-cluster-state " + config.initial_cluster_state);
-  }
   return CheckFeaturesSupported(config.features);
 }
 

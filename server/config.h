@@ -53,6 +53,7 @@ struct Config {
   bool initial_election_tick_advance = true;
   bool pre_vote = true;
   bool strict_reconfig_check = true;
+  uint64_t learners_max = 1;
   bool unsafe_no_fsync = false;
   bool force_new_cluster = false;
 

@@ -26,10 +26,11 @@ constexpr uint64_t kInflightAppendsMax = 512;
 // Committed entries handed to apply at one time.
 constexpr uint64_t kApplyBytesMax = 64 << 20;
 constexpr absl::Duration kPublishRetryInterval = absl::Milliseconds(500);
+// In this time connections to the others stand, if they run.
+constexpr absl::Duration kPeersAwaited = absl::Seconds(5);
 
 constexpr std::string_view kStorageVersionKey = "storageVersion";
 constexpr std::string_view kStorageVersion = "3.7.0";
-constexpr std::string_view kClusterVersion = "3.7.0";
 
 // Raft's lines go to the server's log under etcd's sub-logger name.
 class RaftLogger final : public raft::Logger {
@@ -94,6 +95,7 @@ absl::Status EtcdServer::Restore(Bootstrapped bootstrapped) {
           "the member has been permanently removed from the cluster; data-dir used by this member "
           "must be removed");
     }
+    ETCDD_RETURN_IF_ERROR(CheckOwnVersion());
     ETCDD_RETURN_IF_ERROR(alarms_.Restore(*view));
     ETCDD_RETURN_IF_ERROR(lessor_->Restore(*view));
     auto term = view->Get(mvcc::Bucket::kMeta, kTermKey);
@@ -199,6 +201,29 @@ void EtcdServer::Start(absl::AnyInvocable<void()> on_ready) {
   compactions_->Kick();
   Housekeeping();
   ExpireLeases();
+  MonitorVersions();
+  if (!options_.initial_election_tick_advance) return;
+  parts_.strand->PostAfter(kPeersAwaited, [this, alive = alive_] {
+    if (*alive && !stopped_) FastForwardElection();
+  });
+}
+
+// A member that has had its time to hear of a leader and has not need not wait out a whole election
+// timeout on top (--initial-election-tick-advance).
+void EtcdServer::FastForwardElection() {
+  if (has_leader() || transport_ == nullptr || options_.election_ticks <= 2) return;
+  bool any = false;
+  for (uint64_t id : cluster_->Voters()) any |= transport_->ActiveSince(id).has_value();
+  if (!any) return;
+  const int ticks = options_.election_ticks - 2;
+  ETCDD_LOG(kInfo, "initialized peer connections; fast-forwarding election ticks",
+            {{"local-member-id", base::LogId(identity_.member_id)},
+             {"forward-ticks", ticks},
+             {"forward-duration", base::LogDuration(ticks * options_.tick_interval)},
+             {"election-ticks", options_.election_ticks},
+             {"election-timeout",
+              base::LogDuration(options_.election_ticks * options_.tick_interval)}});
+  raft_->AdvanceTicks(ticks);
 }
 
 void EtcdServer::Stop(const absl::Status& status) {
@@ -206,6 +231,7 @@ void EtcdServer::Stop(const absl::Status& status) {
   stopped_ = true;
   parts_.strand->Cancel(housekeeping_timer_);
   parts_.strand->Cancel(lease_timer_);
+  parts_.strand->Cancel(version_timer_);
   raft_->Stop();
   compactions_->Stop();
   reader_->Stop(status);
@@ -254,6 +280,10 @@ void EtcdServer::ApplyEntry(const raft::Entry& entry) {
   }
   apply::ApplyResult result = applier_->Apply(*request, entry.term, *batch_);
   if (apply::Applier::IsMemberFailure(result.status)) return OnFatal(result.status);
+  if (request->kind == apply::RequestKind::kClusterVersionSet) {
+    const absl::Status own = CheckOwnVersion();  // CLUS-042
+    if (!own.ok()) return OnFatal(own);
+  }
   kick_compaction_ |= result.compaction_scheduled;
   if (waiter_.Contains(request->id)) results_.push_back({request->id, std::move(result)});
 }
@@ -387,23 +417,8 @@ void EtcdServer::Publish() {
                        {"local-member-attributes", attributes},
                        {"cluster-id", base::LogId(identity_.cluster_id)},
                        {"publish-timeout", base::LogDuration(options_.RequestTimeout())}});
-            ProposeClusterVersion();
+            AskVersions();
             if (on_ready_) std::exchange(on_ready_, nullptr)();
-          });
-}
-
-void EtcdServer::ProposeClusterVersion() {
-  if (!is_leader() || !cluster_->version().empty()) return;
-  ETCDD_LOG(kInfo, "setting up initial cluster version using v3 API",
-            {{"cluster-version", kClusterVersion}});
-  membershippb::ClusterVersionSetRequest request;
-  request.set_ver(std::string(kClusterVersion));
-  Propose(apply::RequestKind::kClusterVersionSet, request.SerializeAsString(),
-          [](absl::Status status, std::string) {
-            if (status.ok()) {
-              ETCDD_LOG(kInfo, "cluster version is updated",
-                        {{"cluster-version", kClusterVersion}});
-            }
           });
 }
 

@@ -44,6 +44,7 @@
 #include "server/lease/lessor.h"
 #include "server/linearizable_reader.h"
 #include "server/membership/cluster.h"
+#include "server/membership/cluster_version.h"
 #include "server/membership/reconfig_check.h"
 #include "server/peer_client.h"
 #include "server/request_id.h"
@@ -66,6 +67,8 @@ inline constexpr uint64_t kWaitingProposalBytesMax = uint64_t{512} << 20;
 inline constexpr int64_t kInlineRangeKeysMax = 2000;
 // How often timeouts of waiting requests are looked at.
 inline constexpr absl::Duration kHousekeepingInterval = absl::Milliseconds(100);
+// How long a member's request about a lease waits for this one to apply what it has committed.
+inline constexpr absl::Duration kCatchUpTimeout = absl::Seconds(1);
 // A member that has applied its own removal stops after this time, in which its answer still
 // leaves (CLUS-030).
 inline constexpr absl::Duration kRemovalGrace = absl::Seconds(1);
@@ -138,10 +141,8 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
     ServerMetrics* metrics = nullptr;
     // Makes a .snap file durable. Called on `background` and on `wal_strand`.
     std::function<absl::Status(const SnapshotPoint&)> save_snapshot;
-    // The three sides of an image (architecture.md section 3); null for a member without peers.
-    // What to send to another member; the view is of exactly one applied index.
-    std::function<std::unique_ptr<consensus::ImageSource>(std::unique_ptr<mvcc::View>)> read_image;
-    // Where to put one that arrives for a snapshot at `index`.
+    // Where to put an image that arrives for a snapshot at `index` (image_transfer.h); null for a
+    // member without peers, and so is the next one.
     std::function<absl::StatusOr<std::unique_ptr<consensus::ImageSink>>(uint64_t index)> save_image;
     // Makes a received image the member's backend, durably. Called on `background`.
     std::function<absl::StatusOr<std::shared_ptr<mvcc::Backend>>(uint64_t index)> install_image;
@@ -213,6 +214,12 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
   // has it. `done` when that succeeded or took too long.
   void HandOverLeadership(absl::AnyInvocable<void()> done);
 
+  // --- Downgrade (CLUS-050..053). The answer is the cluster's version, "3.7". ---
+  using DowngradeDone = absl::AnyInvocable<void(absl::StatusOr<std::string>)>;
+  void ValidateDowngrade(std::string target, DowngradeDone done);
+  void EnableDowngrade(std::string target, DowngradeDone done);
+  void CancelDowngrade(DowngradeDone done);
+
   // --- Maintenance ---
 
   MemberStatus Status() const;
@@ -223,6 +230,9 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
   void Defragment(absl::AnyInvocable<void()> done);
   using HashKvDone = absl::AnyInvocable<void(absl::StatusOr<mvcc::HashKvResult>)>;
   void HashKv(int64_t revision, HashKvDone done);
+
+  // OK once everything up to `index` is applied; kTimeout when that takes longer than a second.
+  void WhenApplied(uint64_t index, LinearizableReader::Ready done);
 
   // --- Facts ---
 
@@ -265,6 +275,7 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
   void MakeWatchHub();
   absl::Status MakeRaft(Bootstrapped bootstrapped);
   void MakePolicies(uint64_t snapshot_index);
+  void FastForwardElection();
 
   // consensus::Application
   void Apply(absl::Span<const raft::Entry> entries) override;
@@ -280,6 +291,8 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
   absl::Status ApplyMemberChange(const raft::ConfChange& change);
   absl::Status ApplyMemberAddition(membership::Member member);
   void OnSelfRemoved();
+
+  void RefuseSnapshot(raft::NodeId to);
 
   // What arrives at InstallSnapshot's end: the image is the backend, and read.
   struct NewContent {
@@ -324,7 +337,15 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
   void DoReadOnlyTxn(const etcdserverpb::TxnRequest& request, Done done);
 
   void Publish();
-  void ProposeClusterVersion();
+  // The leader's part in the cluster's version: asks all members for theirs and decides.
+  struct VersionRound;
+  void MonitorVersions();
+  void AskVersions();
+  void DecideVersion(const std::vector<std::optional<membership::Version>>& versions);
+  absl::Status CheckOwnVersion() const;
+  std::string ShortClusterVersion() const;
+  // CLUS-044: the cluster's, once that is one whose storage has a version.
+  std::string StorageVersion() const;
   void Housekeeping();
   void ExpireLeases();
   absl::Status TimeoutStatus(absl::Duration started) const;
@@ -385,6 +406,8 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
   absl::AnyInvocable<void()> on_ready_;
   base::TimerId housekeeping_timer_ = 0;
   base::TimerId lease_timer_ = 0;
+  base::TimerId version_timer_ = 0;
+  bool asking_versions_ = false;
   bool stopped_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

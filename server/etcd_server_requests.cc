@@ -19,20 +19,21 @@ using apply::RequestKind;
 using base::ApiError;
 using base::ErrorId;
 
-TimedRequest TimedKind(RequestKind kind) {
+int TimedKind(RequestKind kind) {
+  const auto timed = [](TimedRequest request) { return static_cast<int>(request); };
   switch (kind) {
-    case RequestKind::kPut: return TimedRequest::kPut;
-    case RequestKind::kDeleteRange: return TimedRequest::kDeleteRange;
-    case RequestKind::kTxn: return TimedRequest::kTxn;
-    case RequestKind::kCompaction: return TimedRequest::kCompaction;
-    case RequestKind::kLeaseGrant: return TimedRequest::kLeaseGrant;
-    case RequestKind::kLeaseRevoke: return TimedRequest::kLeaseRevoke;
-    case RequestKind::kLeaseCheckpoint: return TimedRequest::kLeaseCheckpoint;
-    case RequestKind::kAlarm: return TimedRequest::kAlarm;
-    case RequestKind::kClusterVersionSet: return TimedRequest::kClusterVersionSet;
-    case RequestKind::kClusterMemberAttrSet: return TimedRequest::kClusterMemberAttrSet;
+    case RequestKind::kPut: return timed(TimedRequest::kPut);
+    case RequestKind::kDeleteRange: return timed(TimedRequest::kDeleteRange);
+    case RequestKind::kTxn: return timed(TimedRequest::kTxn);
+    case RequestKind::kCompaction: return timed(TimedRequest::kCompaction);
+    case RequestKind::kLeaseGrant: return timed(TimedRequest::kLeaseGrant);
+    case RequestKind::kLeaseRevoke: return timed(TimedRequest::kLeaseRevoke);
+    case RequestKind::kLeaseCheckpoint: return timed(TimedRequest::kLeaseCheckpoint);
+    case RequestKind::kAlarm: return timed(TimedRequest::kAlarm);
+    case RequestKind::kClusterVersionSet: return timed(TimedRequest::kClusterVersionSet);
+    case RequestKind::kClusterMemberAttrSet: return timed(TimedRequest::kClusterMemberAttrSet);
+    case RequestKind::kDowngradeInfoSet: return kNotTimed;
     case RequestKind::kRange:
-    case RequestKind::kDowngradeInfoSet:
     case RequestKind::kNone: break;
   }
   ETCDD_CHECK_MSG(false, "this server does not propose such requests");
@@ -68,7 +69,7 @@ void EtcdServer::Propose(RequestKind kind, std::string_view body, Done done) {
   }
   const absl::Duration now = parts_.clock->Monotonic();
   const absl::Duration timeout = options_.RequestTimeout();
-  waiter_.Register(id, now, timeout, data.size(), static_cast<int>(TimedKind(kind)),
+  waiter_.Register(id, now, timeout, data.size(), TimedKind(kind),
                    std::move(done));
   raft_->Propose(std::move(data), now + timeout);
 }
@@ -283,6 +284,10 @@ void EtcdServer::LeaseRenew(int64_t id, RenewDone done) {
   });
 }
 
+void EtcdServer::WhenApplied(uint64_t index, LinearizableReader::Ready done) {
+  reader_->WhenApplied(index, kCatchUpTimeout, std::move(done));
+}
+
 void EtcdServer::LeaseRenewHere(int64_t id, RenewDone done) {
   if (stopped_) return done(ApiError(ErrorId::kStopped), 0);
   if (!lessor_->primary()) return done(NotPrimary(), 0);
@@ -354,7 +359,7 @@ MemberStatus EtcdServer::Status() const {
   status.db_size_in_use_bytes = backend_->SizeInUseBytes();
   status.db_size_quota_bytes = quota_->limit_bytes();
   status.is_learner = node.IsLearner();
-  status.storage_version = "3.7.0";
+  status.storage_version = StorageVersion();
   if (!has_leader()) {
     status.errors.emplace_back(base::ApiErrorText(ErrorId::kNoLeader));
   }

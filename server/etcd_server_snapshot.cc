@@ -9,6 +9,7 @@
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/etcd_server.h"
+#include "server/image_transfer.h"
 
 namespace etcdd::server {
 
@@ -17,12 +18,15 @@ namespace etcdd::server {
 void EtcdServer::SendSnapshot(raft::Message message) {
   const raft::NodeId to = message.to;
   if (transport_ == nullptr || installing_ || images_in_flight_ >= kImagesInFlightMax) {
-    // Raft asks again.
-    parts_.strand->Post([this, alive = alive_, to] {
-      if (*alive && !stopped_) raft_->ReportSnapshot(to, false);
-    });
-    return;
+    return RefuseSnapshot(to);
   }
+  absl::StatusOr<BackendImage> image = ImageOf(backend_);
+  if (!image.ok()) {
+    ETCDD_LOG(kError, "failed to read the database for another member",
+              {base::LogField(image.status())});
+    return RefuseSnapshot(to);
+  }
+  ETCDD_CHECK(image->index == applied_);
   auto snapshot = std::make_shared<raft::Snapshot>();
   snapshot->index = applied_;
   snapshot->term = applied_term_;
@@ -36,7 +40,14 @@ void EtcdServer::SendSnapshot(raft::Message message) {
              {"to", base::LogId(to)},
              {"snapshot-index", applied_},
              {"bytes", backend_->SizeInUseBytes()}});
-  transport_->SendSnapshot(std::move(message), parts_.read_image(backend_->NewView()));
+  transport_->SendSnapshot(std::move(message), std::move(image->source));
+}
+
+// Raft asks again.
+void EtcdServer::RefuseSnapshot(raft::NodeId to) {
+  parts_.strand->Post([this, alive = alive_, to] {
+    if (*alive && !stopped_) raft_->ReportSnapshot(to, false);
+  });
 }
 
 void EtcdServer::OnSnapshotSent(raft::NodeId id, bool ok) {

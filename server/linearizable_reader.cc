@@ -32,6 +32,21 @@ void LinearizableReader::Read(Ready ready) {
   ScheduleRound();
 }
 
+void LinearizableReader::WhenApplied(uint64_t index, absl::Duration timeout, Ready ready) {
+  if (!stopped_.ok()) return ready(stopped_);
+  if (index <= applied_) return ready(absl::OkStatus());
+  std::vector<Waiting> one;
+  one.push_back({std::move(ready), clock_->Monotonic() + timeout});
+  Confirm(index, std::move(one));
+}
+
+void LinearizableReader::Confirm(uint64_t index, std::vector<Waiting> reads) {
+  const auto place = std::upper_bound(
+      confirmed_.begin(), confirmed_.end(), index,
+      [](uint64_t value, const Confirmed& confirmed) { return value < confirmed.index; });
+  confirmed_.insert(place, {index, std::move(reads)});
+}
+
 // Posted, so that reads which arrived in the same turn share the round.
 void LinearizableReader::ScheduleRound() {
   if (round_scheduled_ || !round_.empty() || next_.empty()) return;
@@ -68,7 +83,7 @@ void LinearizableReader::OnReadStates(absl::Span<const raft::ReadState> states) 
     if (state.index <= applied_) {
       Finish(std::move(reads), absl::OkStatus());
     } else {
-      confirmed_.push_back({state.index, std::move(reads)});
+      Confirm(state.index, std::move(reads));
     }
   }
   ScheduleRound();

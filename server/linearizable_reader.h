@@ -42,6 +42,9 @@ class LinearizableReader {
 
   void Read(Ready ready);
 
+  // OK once everything up to `index` is applied, whoever leads; kTimeout after `timeout`.
+  void WhenApplied(uint64_t index, absl::Duration timeout, Ready ready);
+
   void OnReadStates(absl::Span<const raft::ReadState> states);
   // Everything up to `index` has been applied and is visible.
   void OnApplied(uint64_t index);
@@ -64,6 +67,8 @@ class LinearizableReader {
   void ScheduleRound();
   void StartRound();
   void Ask();
+  // These wait for `index` to be applied.
+  void Confirm(uint64_t index, std::vector<Waiting> reads);
   static void Finish(std::vector<Waiting> reads, const absl::Status& status);
   // True: there were any.
   static bool FailExpired(std::vector<Waiting>* reads, absl::Duration now);

@@ -166,6 +166,7 @@ void FillMember(const FlagValues& values, Config* config) {
   config->initial_election_tick_advance = values.Bool("initial-election-tick-advance");
   config->pre_vote = values.Bool("pre-vote");
   config->strict_reconfig_check = values.Bool("strict-reconfig-check");
+  config->learners_max = values.Uint("max-learners");
   config->unsafe_no_fsync = values.Bool("unsafe-no-fsync");
   config->force_new_cluster = values.Bool("force-new-cluster");
   config->listen_peer_urls = values.Urls("listen-peer-urls");

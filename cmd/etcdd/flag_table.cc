@@ -152,7 +152,7 @@ constexpr FlagRow kFlags[] = {
      "interval of compaction hash checks; must be >0; only runs with gate CompactHashCheck"},
     {"downgrade-check-time", T::kDuration, "5s", "", G::kClustering, S::kNotYet,
      "interval of downgrade status checks"},
-    {"max-learners", T::kInt, "1", "", G::kClustering, S::kNotYet,
+    {"max-learners", T::kUint, "1", "", G::kClustering, S::kWorks,
      "learners allowed in the membership at one time"},
     {"cert-file", T::kString, "", "", G::kSecurity, S::kNotYet,
      "client-facing server certificate"},

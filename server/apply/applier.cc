@@ -63,8 +63,9 @@ ApplyResult Applier::Apply(const InternalRequest& request, uint64_t raft_term,
       return ApplyMemberAttributes(request.body, batch);
     case RequestKind::kClusterVersionSet:
       return ApplyClusterVersion(request.body, batch);
-    case RequestKind::kRange:            // read-only entries of other members' making: no effect
     case RequestKind::kDowngradeInfoSet:
+      return ApplyDowngrade(request.body, batch);
+    case RequestKind::kRange:  // read-only entries of other members' making: no effect
     case RequestKind::kNone:
       return {};
   }
@@ -275,6 +276,21 @@ ApplyResult Applier::ApplyClusterVersion(std::string_view body, mvcc::Batch& bat
              {"local-member-id", base::LogId(parts_.identity.member_id)},
              {"cluster-version", request.ver()}});
   ETCDD_LOG(kInfo, "enabled capabilities for version", {{"cluster-version", request.ver()}});
+  return {};
+}
+
+ApplyResult Applier::ApplyDowngrade(std::string_view body, mvcc::Batch& batch) {
+  membershippb::DowngradeInfoSetRequest request;
+  if (!Parse(body, &request)) return Unreadable("downgrade");
+  membership::Downgrade downgrade;
+  downgrade.enabled = request.enabled();
+  if (request.enabled()) downgrade.target_version = request.ver();
+  if (request.enabled()) {
+    ETCDD_LOG(kInfo, "The server is ready to downgrade",
+              {{"target-version", request.ver()},
+               {"local-member-id", base::LogId(parts_.identity.member_id)}});
+  }
+  parts_.cluster->SetDowngrade(std::move(downgrade), batch);
   return {};
 }
 

@@ -68,6 +68,7 @@ class Applier {
   ApplyResult ApplyAlarm(std::string_view body, uint64_t raft_term, mvcc::Batch& batch);
   ApplyResult ApplyMemberAttributes(std::string_view body, mvcc::Batch& batch);
   ApplyResult ApplyClusterVersion(std::string_view body, mvcc::Batch& batch);
+  ApplyResult ApplyDowngrade(std::string_view body, mvcc::Batch& batch);
 
   void AppendReplyHeader(uint64_t raft_term, std::string* out) const;
 

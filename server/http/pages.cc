@@ -67,7 +67,7 @@ void Pages::Route(const Target& target, std::shared_ptr<net::Http1Exchange> exch
   if (exchange->request().method != "GET") return exchange->Respond(MethodNotAllowed("GET"));
   if (is_health) return ServeHealth(server_, target, std::move(exchange));
   if (is_check) return ServeChecks(server_, target, std::move(exchange));
-  exchange->Respond(Version());
+  exchange->Respond(VersionPage(*server_));
 }
 
 net::Http1Response Pages::Metrics() const {
@@ -77,9 +77,9 @@ net::Http1Response Pages::Metrics() const {
   return response;
 }
 
-net::Http1Response Pages::Version() const {
-  const std::string& cluster = server_->cluster().version();
-  const std::string storage = server_->Status().storage_version;
+net::Http1Response VersionPage(const server::EtcdServer& server) {
+  const std::string& cluster = server.cluster().version();
+  const std::string storage = server.Status().storage_version;
   net::Http1Response response;
   response.content_type = "application/json";
   response.body = absl::StrCat(

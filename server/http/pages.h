@@ -18,6 +18,9 @@ class EtcdServer;
 
 namespace etcdd::http {
 
+// GET /version, which peers ask for as well as clients.
+net::Http1Response VersionPage(const server::EtcdServer& server);
+
 class Pages {
  public:
   // kMonitoring: --listen-metrics-urls, which lack /version and know no CORS (SRV-054).
@@ -31,7 +34,6 @@ class Pages {
  private:
   void Route(const Target& target, std::shared_ptr<net::Http1Exchange> exchange) const;
   net::Http1Response Metrics() const;
-  net::Http1Response Version() const;
 
   server::EtcdServer* const server_;
   const Audience audience_;

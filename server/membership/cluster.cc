@@ -1,16 +1,34 @@
 #include "server/membership/cluster.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "server/base/api_error.h"
 #include "server/base/check.h"
 #include "server/base/log.h"
+#include "server/base/status_macros.h"
 
 namespace etcdd::membership {
 namespace {
 
 constexpr std::string_view kClusterVersionKey = "clusterVersion";
+constexpr std::string_view kDowngradeKey = "downgrade";
+
+using Json = nlohmann::ordered_json;
+
+absl::StatusOr<Downgrade> DowngradeFromJson(const std::string& text) {
+  const Json object = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return absl::DataLossError("the record of the downgrade is no JSON");
+  Downgrade downgrade;
+  if (auto found = object.find("target-version"); found != object.end() && found->is_string()) {
+    downgrade.target_version = found->get<std::string>();
+  }
+  if (auto found = object.find("enabled"); found != object.end() && found->is_boolean()) {
+    downgrade.enabled = found->get<bool>();
+  }
+  return downgrade;
+}
 
 }  // namespace
 
@@ -43,6 +61,11 @@ absl::Status Cluster::Restore(const mvcc::View& view) {
   } else if (!absl::IsNotFound(version.status())) {
     return version.status();
   }
+  downgrade_ = {};
+  auto downgrade = view.Get(mvcc::Bucket::kCluster, kDowngradeKey);
+  if (absl::IsNotFound(downgrade.status())) return absl::OkStatus();
+  ETCDD_RETURN_IF_ERROR(downgrade.status());
+  ETCDD_ASSIGN_OR_RETURN(downgrade_, DowngradeFromJson(*downgrade));
   return absl::OkStatus();
 }
 
@@ -140,6 +163,15 @@ void Cluster::SetAttributes(uint64_t id, std::string name, std::vector<std::stri
 void Cluster::SetVersion(std::string version, mvcc::Batch& batch) {
   version_ = std::move(version);
   batch.Put(mvcc::Bucket::kCluster, kClusterVersionKey, version_);
+}
+
+void Cluster::SetDowngrade(Downgrade downgrade, mvcc::Batch& batch) {
+  downgrade_ = std::move(downgrade);
+  Json object;
+  object["target-version"] = downgrade_.target_version;
+  object["enabled"] = downgrade_.enabled;
+  batch.Put(mvcc::Bucket::kCluster, kDowngradeKey,
+            object.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 void Cluster::Write(const Member& member, mvcc::Batch& batch) const {

@@ -18,6 +18,12 @@
 
 namespace etcdd::membership {
 
+// A downgrade job of the cluster (CLUS-050).
+struct Downgrade {
+  bool enabled = false;
+  std::string target_version;  // "3.6.0"; empty when not enabled
+};
+
 class Cluster {
  public:
   // `learners_max`: --max-learners of this member.
@@ -41,6 +47,7 @@ class Cluster {
   std::vector<uint64_t> Learners() const;
   // "3.7.0"; empty until decided.
   const std::string& version() const { return version_; }
+  const Downgrade& downgrade() const { return downgrade_; }
 
   // --- Checks before a change is applied (CLUS-012, CLUS-013). ---
   absl::Status CheckAdd(const Member& member) const;
@@ -57,6 +64,7 @@ class Cluster {
   void SetAttributes(uint64_t id, std::string name, std::vector<std::string> client_urls,
                      mvcc::Batch& batch);
   void SetVersion(std::string version, mvcc::Batch& batch);
+  void SetDowngrade(Downgrade downgrade, mvcc::Batch& batch);
 
  private:
   void Write(const Member& member, mvcc::Batch& batch) const;
@@ -68,6 +76,7 @@ class Cluster {
   std::map<uint64_t, Member> members_;
   std::set<uint64_t> removed_;
   std::string version_;
+  Downgrade downgrade_;
 };
 
 }  // namespace etcdd::membership

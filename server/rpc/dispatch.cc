@@ -73,6 +73,12 @@ std::unique_ptr<MethodCounters> MakeCounters(const google::protobuf::MethodDescr
   return counters;
 }
 
+// What a learner serves (CLUS-031). Of ranges only the serializable ones, which their handler sees.
+bool IsForLearners(std::string_view method) {
+  return method == "/etcdserverpb.KV/Range" || method == "/etcdserverpb.Maintenance/Status" ||
+         method == "/etcdserverpb.Maintenance/Snapshot";
+}
+
 }  // namespace
 
 absl::Status MalformedRequest() {
@@ -158,6 +164,9 @@ void ServiceDispatcher::Dispatch(std::shared_ptr<Stream> stream) {
 
 absl::Status ServiceDispatcher::Admit(const CallContext& context) const {
   if (server_->stopped()) return base::ApiError(base::ErrorId::kStopped);
+  if (server_->is_learner() && !IsForLearners(context.method())) {
+    return base::ApiError(base::ErrorId::kNotSupportedForLearner);
+  }
   if (auto version = context.metadata("client-api-version"); version && !IsUtf8(*version)) {
     return base::ApiError(base::ErrorId::kInvalidClientAPIVersion);
   }

@@ -24,6 +24,9 @@ void Range(EtcdServer* server, std::shared_ptr<Call> call) {
   if (!range) return call->Finish(MalformedRequest(), {});
   absl::Status status = CheckRange(*range);
   if (!status.ok()) return call->Finish(std::move(status), {});
+  if (server->is_learner() && !range->serializable) {  // CLUS-031
+    return call->Finish(base::ApiError(base::ErrorId::kNotSupportedForLearner), {});
+  }
   server->Range(*range, FinishWith(std::move(call)));
 }
 

@@ -40,7 +40,9 @@ void Status(EtcdServer* server, std::shared_ptr<Call> call) {
   response.set_islearner(status.is_learner);
   response.set_storageversion(status.storage_version);
   response.set_dbsizequota(status.db_size_quota_bytes);
-  response.mutable_downgradeinfo()->set_enabled(false);
+  const membership::Downgrade& downgrade = server->cluster().downgrade();
+  response.mutable_downgradeinfo()->set_enabled(downgrade.enabled);
+  response.mutable_downgradeinfo()->set_targetversion(downgrade.target_version);
   call->Finish(absl::OkStatus(), response.SerializeAsString());
 }
 
@@ -90,17 +92,32 @@ void Defragment(EtcdServer* server, std::shared_ptr<Call> call) {
   server->Defragment([call = std::move(call)] { call->Finish(absl::OkStatus(), {}); });
 }
 
-// MAINT-033 for a cluster of one member.
 void MoveLeader(EtcdServer* server, std::shared_ptr<Call> call) {
   etcdserverpb::MoveLeaderRequest request;
   if (!Parse(call->request(), &request)) return call->Finish(MalformedRequest(), {});
-  if (!server->is_leader()) {
-    return call->Finish(base::ApiError(base::ErrorId::kNotLeader), {});
+  server->MoveLeader(request.targetid(), [call = std::move(call)](absl::Status status,
+                                                                  std::string reply) {
+    call->Finish(std::move(status), std::move(reply));
+  });
+}
+
+void Downgrade(EtcdServer* server, std::shared_ptr<Call> call) {
+  etcdserverpb::DowngradeRequest request;
+  if (!Parse(call->request(), &request)) return call->Finish(MalformedRequest(), {});
+  using Action = etcdserverpb::DowngradeRequest;
+  auto done = [server, call = std::move(call)](absl::StatusOr<std::string> version) {
+    if (!version.ok()) return call->Finish(version.status(), {});
+    etcdserverpb::DowngradeResponse response;
+    FillHeader(*server, server->store().revision(), response.mutable_header());
+    response.set_version(*std::move(version));
+    call->Finish(absl::OkStatus(), response.SerializeAsString());
+  };
+  switch (request.action()) {
+    case Action::VALIDATE: return server->ValidateDowngrade(request.version(), std::move(done));
+    case Action::ENABLE: return server->EnableDowngrade(request.version(), std::move(done));
+    case Action::CANCEL: return server->CancelDowngrade(std::move(done));
+    default: return done(absl::UnknownError("etcdserver: unknown method"));
   }
-  if (request.targetid() != server->identity().member_id) {
-    return call->Finish(base::ApiError(base::ErrorId::kBadLeaderTransferee), {});
-  }
-  call->Finish(absl::OkStatus(), {});
 }
 
 void Snapshot(std::shared_ptr<Stream> stream) {
@@ -124,6 +141,7 @@ void RegisterMaintenance(EtcdServer* server, ServiceDispatcher* dispatcher) {
   unary("/etcdserverpb.Maintenance/HashKV", HashKv);
   unary("/etcdserverpb.Maintenance/Defragment", Defragment);
   unary("/etcdserverpb.Maintenance/MoveLeader", MoveLeader);
+  unary("/etcdserverpb.Maintenance/Downgrade", Downgrade);
   dispatcher->Handle("/etcdserverpb.Maintenance/Snapshot", StreamHandler(Snapshot));
 }
 

@@ -11,6 +11,7 @@
 #include "server/base/check.h"
 #include "server/base/crc32c.h"
 #include "server/base/random.h"
+#include "tests/fuzz/mutate.h"
 #include "tests/support/fault_file_system.h"
 #include "wal/record.h"
 #include "wal/segment_reader.h"
@@ -117,29 +118,6 @@ std::string GoodSegment() {
   return Encoded(encoder) + std::string(64, '\0');
 }
 
-void Mutate(base::Random& random, std::string* bytes) {
-  for (uint64_t count = random.Uniform(4) + 1; count > 0 && !bytes->empty(); --count) {
-    const auto at = static_cast<size_t>(random.Uniform(bytes->size()));
-    switch (random.Uniform(5)) {
-      case 0:
-        (*bytes)[at] = static_cast<char>(random.Uniform(256));
-        break;
-      case 1:
-        (*bytes)[at] = static_cast<char>((*bytes)[at] ^ (1 << random.Uniform(8)));
-        break;
-      case 2:
-        bytes->erase(at, static_cast<size_t>(random.Uniform(16)));
-        break;
-      case 3:
-        bytes->insert(at, static_cast<size_t>(random.Uniform(16)),
-                      static_cast<char>(random.Uniform(256)));
-        break;
-      default:
-        bytes->resize(at);
-    }
-  }
-}
-
 }  // namespace
 }  // namespace etcdd::wal
 
@@ -153,7 +131,7 @@ int main(int argc, char** argv) {
     std::string bytes = good;
     // Also from the middle of a record on, so that the message parsers see more than tags.
     if (random->Uniform(2) == 0) bytes = bytes.substr(random->Uniform(bytes.size()));
-    etcdd::wal::Mutate(*random, &bytes);
+    etcdd::testing::Mutate(*random, &bytes);
     etcdd::wal::FuzzOne(bytes);
   }
   return 0;

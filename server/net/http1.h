@@ -5,6 +5,7 @@
 //
 // Confined to the connection's loop.
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "server/net/output_buffer.h"
 
 namespace etcdd::net {
 
@@ -35,6 +37,17 @@ struct Http1Response {
   std::string body;          // Content-Length is added
 };
 
+// How the body of a request reaches its handler; decided when the header has arrived.
+struct Http1BodyRule {
+  // Longer ones are answered with 413, bytes.
+  size_t bytes_max = 2 << 20;
+  // The handler gets the request before its body and takes that in pieces (ReadBody).
+  bool in_pieces = false;
+};
+
+// Decides for the header of a request (its body is still empty).
+using Http1BodyPolicy = absl::AnyInvocable<Http1BodyRule(const Http1Request& head)>;
+
 // One request and the way to answer it: either Respond once, or StartStream, any number of Write
 // and then End. Answers after the client has gone are dropped.
 class Http1Exchange {
@@ -46,11 +59,27 @@ class Http1Exchange {
   virtual void StartStream(Http1Response head) = 0;
   // Sends one chunk. False when more than the limit is queued: wait for OnWritable's callback.
   virtual bool Write(std::string chunk) = 0;
+  // The same for a chunk of many pieces, which are not joined: takes all bytes of `*chunk`, which
+  // is empty afterwards and may be filled again.
+  virtual bool WriteChunk(OutputBuffer* chunk) {
+    std::string joined = chunk->ToString();
+    chunk->Clear();
+    return Write(std::move(joined));
+  }
   virtual void End() = 0;
   // Runs `callback` each time the queue has drained after Write had said false.
   virtual void OnWritable(absl::AnyInvocable<void()> callback) = 0;
   // Runs `callback` once if the client goes away before the answer is complete.
   virtual void OnCancel(absl::AnyInvocable<void()> callback) = 0;
+
+  // For a body in pieces: gives them to `sink` in order as they arrive, each valid during the call;
+  // an empty one is the end. Not called from within ReadBody. A request that is answered before
+  // the end of its body takes its connection with it.
+  using BodySink = absl::AnyInvocable<void(std::string_view piece)>;
+  virtual void ReadBody(BodySink sink) { (void)sink; }
+  // While held no further piece is delivered (but the end is), and the client is soon not read any
+  // more.
+  virtual void HoldBody(bool hold) { (void)hold; }
 };
 
 // Handles one request now or later. Requests of one connection come one at a time.

@@ -1,8 +1,9 @@
 #pragma once
 
 // The server side of one HTTP/1.1 connection: Boost.Beast parses the requests, answers are written
-// in the order of the requests, one request is handled at a time. Limits: header and body size, and
-// the time a request may take to arrive (slow-loris).
+// in the order of the requests, one request is handled at a time. A handler gets a request when all
+// of it has arrived or, if the body policy says so, at its header. Limits: header and body size,
+// and the time a request may take to arrive (slow-loris).
 //
 // Confined to the connection's loop.
 
@@ -13,9 +14,10 @@
 
 #include "absl/time/time.h"
 #include "boost/beast/http/parser.hpp"
-#include "boost/beast/http/string_body.hpp"
 #include "server/net/http1.h"
+#include "server/net/http1_body.h"
 #include "server/net/limits.h"
+#include "server/net/output_buffer.h"
 #include "server/net/protocol_session.h"
 #include "server/net/timer_queue.h"
 
@@ -24,9 +26,11 @@ namespace etcdd::net {
 // Pointers must outlive the sessions.
 struct Http1Options {
   Http1Handler* handler = nullptr;
-  // Largest request body, bytes.
+  // Largest request body, bytes. Where `body_policy` is set that decides instead.
   size_t body_bytes_max = 2 << 20;
-  // Time for one request to arrive, and for an idle connection to send the next.
+  Http1BodyPolicy* body_policy = nullptr;
+  // Time for one request to arrive, and for an idle connection to send the next. Of a body in
+  // pieces: the time without a byte.
   absl::Duration request_wait_max = kHttp1RequestWaitMax;
 };
 
@@ -46,13 +50,27 @@ class Http1Session final : public ProtocolSession, private TurnHook {
 
  private:
   class Exchange;
-  using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
+  using Parser = boost::beast::http::request_parser<Http1Body>;
 
   void OnTurn() override;
   void NextRequest();
+  void ScheduleTimeout();
+  void OnTimeout();
+  bool MayParse() const;
   // Parses what has arrived; dispatches when a request is complete and none is running.
   void Advance();
+  // After a step of the parser. False: it needs more input.
+  bool OnParsed(size_t taken, bool header_before);
+  void OnParseError(const boost::system::error_code& error);
+  // The header is complete; false when the request was refused.
+  bool OnHeader();
+  void DeliverBody();
+  void SendContinue();
+  Http1Request Head() const;
+  void AppendText(std::string text);
   void Dispatch();
+  // The client of a request handled right now gets no more answer than what was sent.
+  void AbandonExchange();
   void SendError(int status, std::string_view text);
   void SendHead(const Http1Response& head, bool chunked);
   void OnAnswered();
@@ -61,13 +79,15 @@ class Http1Session final : public ProtocolSession, private TurnHook {
   SessionHost* const host_;
   std::optional<Parser> parser_;
   std::string input_;   // received, not parsed yet
-  std::string output_;  // to be produced
+  OutputBuffer output_;  // to be produced
   std::shared_ptr<Exchange> exchange_;  // the request being handled; handlers hold it too
   bool advancing_ = false;
   bool keep_alive_ = true;   // of the request being handled
   bool head_only_ = false;   // it was a HEAD request
   bool http_1_0_ = false;    // its client knows no chunks
-  bool continue_sent_ = false;
+  bool in_pieces_ = false;   // its body is, and has not ended
+  bool body_held_ = false;
+  bool expects_continue_ = false;
   bool write_refused_ = false;  // Write said false
   bool closing_ = false;
   Timer request_timer_;

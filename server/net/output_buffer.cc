@@ -1,5 +1,7 @@
 #include "server/net/output_buffer.h"
 
+#include <utility>
+
 #include "server/base/check.h"
 #include "server/net/limits.h"
 
@@ -32,6 +34,20 @@ void OutputBuffer::AppendShared(std::string_view piece, const PieceOwner& owner)
   segment.size = piece.size();
   segment.owner = owner;
   size_ += piece.size();
+}
+
+void OutputBuffer::AppendAll(OutputBuffer* from) {
+  ETCDD_CHECK(from != this);
+  for (size_t i = from->first_; i < from->segments_.size(); ++i) {
+    Segment& segment = from->segments_[i];
+    if (segment.shared == nullptr) {
+      Append({from->block_.data() + segment.offset, segment.size});
+      continue;
+    }
+    size_ += segment.size;
+    segments_.push_back(std::move(segment));
+  }
+  from->Clear();
 }
 
 int OutputBuffer::Vectors(iovec* out, int max) const {

@@ -30,6 +30,8 @@ class OutputBuffer {
   void Append(std::string_view piece);
   // Refers to `piece` inside `owner` when it is long (kSharedPieceBytesMin), copies it otherwise.
   void AppendShared(std::string_view piece, const PieceOwner& owner);
+  // Moves all bytes of `from` to the end of this one; shared pieces stay where they lie.
+  void AppendAll(OutputBuffer* from);
 
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }

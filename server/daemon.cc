@@ -16,7 +16,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "mvcc/backend/rocks_backend.h"
 #include "server/auto_compactor.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
@@ -28,17 +27,20 @@
 #include "server/base/status_macros.h"
 #include "server/base/strand.h"
 #include "server/bootstrap.h"
+#include "server/daemon_peers.h"
+#include "server/daemon_storage.h"
 #include "server/data_dir.h"
 #include "server/etcd_server.h"
 #include "server/http/pages.h"
+#include "server/join.h"
 #include "server/net/event_loop.h"
 #include "server/net/front_door.h"
 #include "server/net/health_service.h"
 #include "server/rpc/dispatch.h"
+#include "server/resolve.h"
 #include "server/rpc/services.h"
 #include "server/server_metrics.h"
 #include "server/version.h"
-#include "snap/snapshotter.h"
 
 namespace etcdd::server {
 namespace {
@@ -144,7 +146,7 @@ class Daemon {
     ETCDD_ASSIGN_OR_RETURN(connections_max_, MakeRoomForConnections());
     ETCDD_RETURN_IF_ERROR(OpenDataDir());
     ETCDD_RETURN_IF_ERROR(OpenListeners());
-    ETCDD_RETURN_IF_ERROR(OpenBackend());
+    ETCDD_RETURN_IF_ERROR(storage_.Open());
     return OpenServer();
   }
 
@@ -201,7 +203,7 @@ class Daemon {
     bool warned = false;
     while (true) {
       ETCDD_ASSIGN_OR_RETURN(lock_, TryLockDataDir(*fs_, dir_));
-      if (lock_ != nullptr) return snapshotter_.RemoveLeftovers();
+      if (lock_ != nullptr) return absl::OkStatus();
       const absl::Duration waited = clock_->Monotonic() - begin;
       if (!warned && waited >= kLockWarningAfter) {
         warned = true;
@@ -216,6 +218,9 @@ class Daemon {
   }
 
   absl::Status OpenListeners() {
+    ETCDD_LOG(kInfo, "configuring peer listeners",
+              {{"listen-peer-urls", UrlTexts(config_.listen_peer_urls)}});
+    ETCDD_RETURN_IF_ERROR(peers_.Listen(config_.listen_peer_urls));
     ETCDD_LOG(kInfo, "configuring client listeners",
               {{"listen-client-urls", UrlTexts(config_.listen_client_urls)}});
     net::FrontDoorOptions options;
@@ -247,24 +252,29 @@ class Daemon {
     return absl::OkStatus();
   }
 
-  absl::Status OpenBackend() {
-    backend_existed_ = fs_->Exists(dir_.BackendDir());
-    const absl::Duration begin = clock_->Monotonic();
-    ETCDD_ASSIGN_OR_RETURN(backend_, mvcc::OpenRocksBackend(dir_.BackendDir(), {}));
-    ETCDD_LOG(kInfo, "opened backend db",
-              {{"path", dir_.BackendDir()},
-               {"took", base::LogDuration(clock_->Monotonic() - begin)}});
-    return absl::OkStatus();
+  // What a member without a WAL has to learn from the others first.
+  absl::Status AskOthers(BootstrapOptions* bootstrap) {
+    const auto ask = [this](std::vector<std::string> urls, PeerRequest request,
+                            absl::Duration timeout) {
+      return peers_.AskNow(std::move(urls), std::move(request), timeout);
+    };
+    if (config_.initial_cluster_state == "existing") {
+      ETCDD_ASSIGN_OR_RETURN(bootstrap->join, JoinCluster(config_, ask, LeadToTheSame));
+      return absl::OkStatus();
+    }
+    bootstrap->others = OtherMembers(config_);
+    return CheckNotBootstrapped(config_, ask);
   }
 
-  absl::Status OpenServer() {
+  absl::StatusOr<Bootstrapped> BootstrapMember() {
     BootstrapOptions bootstrap;
     bootstrap.name = config_.name;
     bootstrap.wal_dir = dir_.WalDir();
     bootstrap.peer_urls = UrlTexts(config_.initial_advertise_peer_urls);
     bootstrap.cluster_token = config_.initial_cluster_token;
-    bootstrap.backend_existed = backend_existed_;
-    bootstrap.backend_path = dir_.BackendDir();
+    bootstrap.force_new_cluster = config_.force_new_cluster;
+    bootstrap.backend_existed = storage_.backend_existed();
+    bootstrap.backend_path = storage_.backend_path();
     bootstrap.wal.clock = clock_.get();
     bootstrap.wal.background = wal_background_.get();
     bootstrap.wal.unsafe_no_fsync = config_.unsafe_no_fsync;
@@ -272,11 +282,18 @@ class Daemon {
       counts_.wal_sync_seconds.Observe(absl::ToDoubleSeconds(took));
     };
     bootstrap.wal.on_write_bytes = [this](uint64_t bytes) { counts_.wal_write_bytes.Add(bytes); };
-    ETCDD_ASSIGN_OR_RETURN(Bootstrapped bootstrapped, Bootstrap(*fs_, bootstrap, *backend_));
+    if (!wal::Wal::Exists(*fs_, dir_.WalDir())) ETCDD_RETURN_IF_ERROR(AskOthers(&bootstrap));
+    return Bootstrap(*fs_, bootstrap, *storage_.backend());
+  }
+
+  absl::Status OpenServer() {
+    ETCDD_ASSIGN_OR_RETURN(Bootstrapped bootstrapped, BootstrapMember());
     ETCDD_LOG(kInfo, bootstrapped.restarted ? "restarting local member" : "starting local member",
               {{"cluster-id", base::LogId(bootstrapped.cluster_id)},
                {"local-member-id", base::LogId(bootstrapped.member_id)},
                {"commit-index", bootstrapped.storage->hard_state().commit}});
+    peers_.Open({bootstrapped.member_id, bootstrapped.cluster_id,
+                 UrlTexts(config_.initial_advertise_peer_urls), std::string(kEtcdVersion)});
 
     EtcdServer::Parts parts;
     parts.strand = &loop_;
@@ -286,10 +303,14 @@ class Daemon {
     parts.reader = reader_.get();
     parts.clock = clock_.get();
     parts.random = random_.get();
-    parts.backend = backend_;
+    parts.backend = storage_.backend();
     parts.metrics = &counts_;
-    parts.save_snapshot = [this](const SnapshotPoint& point) { return SaveSnapshot(point); };
-    parts.purge_files = [this] { PurgeFiles(); };
+    parts.save_snapshot = [this](const SnapshotPoint& point) {
+      return storage_.SaveSnapshot(point);
+    };
+    parts.save_image = [this](uint64_t index) { return storage_.SaveImage(index); };
+    parts.install_image = [this](uint64_t index) { return storage_.InstallImage(index); };
+    parts.purge_files = [this] { storage_.PurgeFiles(); };
     parts.on_fatal = [this](const absl::Status&) {
       failed_ = true;
       loop_.Stop();
@@ -297,6 +318,8 @@ class Daemon {
     parts.on_removed = [this] { loop_.Stop(); };
     ETCDD_ASSIGN_OR_RETURN(server_, EtcdServer::Create(std::move(parts), ServerOptions(),
                                                        std::move(bootstrapped)));
+    storage_.Close();  // the server's from now on
+    server_->SetNetwork(peers_.transport(), peers_.client());
     dispatcher_ = std::make_unique<rpc::ServiceDispatcher>(server_.get());
     rpc::RegisterKv(server_.get(), &loop_, dispatcher_.get());
     rpc::RegisterWatch(server_.get(), dispatcher_.get());
@@ -311,14 +334,6 @@ class Daemon {
     base::AddProcessMetrics(&metrics_);
     MakeAutoCompactor();
     return absl::OkStatus();
-  }
-
-  // On the background strand and on the WAL's, hence with a snapshotter of its own.
-  absl::Status SaveSnapshot(const SnapshotPoint& point) const {
-    return snap::Snapshotter(*fs_, *clock_, dir_.SnapDir(), SnapshotterHooks())
-        .Save({{point.term, point.index},
-               consensus::EncodeConfState(point.conf_state),
-               point.membership_document});
   }
 
   void MakeAutoCompactor() {
@@ -364,14 +379,6 @@ class Daemon {
     }
   }
 
-  snap::SnapshotterHooks SnapshotterHooks() const {
-    const auto observe = [](base::Histogram* histogram) {
-      return [histogram](absl::Duration took) { histogram->Observe(absl::ToDoubleSeconds(took)); };
-    };
-    return {observe(&counts_.snap_encode_seconds), observe(&counts_.snap_sync_seconds),
-            observe(&counts_.snap_save_seconds)};
-  }
-
   EtcdServerOptions ServerOptions() const {
     EtcdServerOptions options;
     options.name = config_.name;
@@ -379,6 +386,9 @@ class Daemon {
     options.tick_interval = absl::Milliseconds(config_.heartbeat_interval_ms);
     options.election_ticks = config_.ElectionTicks();
     options.pre_vote = config_.pre_vote;
+    options.initial_election_tick_advance = config_.initial_election_tick_advance;
+    options.learners_max = config_.learners_max;
+    options.strict_reconfig_check = config_.strict_reconfig_check;
     options.snapshot_count = config_.snapshot_count_entries;
     options.snapshot_catchup_entries = config_.snapshot_catchup_entries;
     options.quota_bytes = config_.quota_backend_bytes;
@@ -394,25 +404,14 @@ class Daemon {
     return options;
   }
 
-  void PurgeFiles() {
-    auto purged = wal::PurgeSegments(*fs_, dir_.WalDir(), config_.wal_files_max);
-    if (!purged.ok()) {
-      ETCDD_LOG(kWarn, "failed to purge files", {base::LogField(purged.status())});
-      return;
-    }
-    auto snapshots = snapshotter_.Purge(config_.snapshot_files_max);
-    if (!snapshots.ok()) {
-      ETCDD_LOG(kWarn, "failed to purge files", {base::LogField(snapshots.status())});
-      return;
-    }
-    purged->insert(purged->end(), snapshots->begin(), snapshots->end());
-    for (const std::string& name : *purged) ETCDD_LOG(kInfo, "purged", {{"path", name}});
-  }
-
   void Serve() {
     SignalWatcher signals(&loop_, [this] { BeginStop(); });
     for (const Url& url : config_.listen_metrics_urls) {
       ETCDD_LOG(kInfo, "serving metrics", {{"address", url.ToString()}});
+    }
+    peers_.Start(server_.get());
+    for (const Url& url : config_.listen_peer_urls) {
+      ETCDD_LOG(kInfo, "serving peer traffic", {{"address", url.ToString()}});
     }
     server_->Start([this] {
       ETCDD_LOG(kInfo, "ready to serve client requests");
@@ -433,8 +432,10 @@ class Daemon {
     health_->SetServing(false);
     auto_compactor_->Stop();
     door_->Drain(server_->options().RequestTimeout(), [this] {
-      server_->Stop(absl::UnavailableError("etcdserver: server stopped"));
-      loop_.Stop();
+      server_->HandOverLeadership([this] {
+        server_->Stop(absl::UnavailableError("etcdserver: server stopped"));
+        loop_.Stop();
+      });
     });
   }
 
@@ -442,15 +443,16 @@ class Daemon {
   // use the hub; the server and its WAL; the backend last.
   void Close() {
     server_->Stop(absl::UnavailableError("etcdserver: server stopped"));
+    network_.reset();
     wal_strand_.reset();
     background_.reset();
     hasher_.reset();
     reader_.reset();
     door_.reset();
     monitoring_door_.reset();
+    peers_.Close();
     server_.reset();
     wal_background_.reset();
-    backend_.reset();
     ETCDD_LOG(kInfo, "closed etcd server", {{"name", config_.name}, {"data-dir", dir_.root()}});
   }
 
@@ -474,20 +476,20 @@ class Daemon {
   const std::unique_ptr<base::Random> random_ = base::NewSystemRandom();
   const std::unique_ptr<base::FileSystem> fs_ = base::NewPosixFileSystem();
   base::Metrics metrics_;
-  mutable ServerMetrics counts_{&metrics_};
-  // Used by the background strand once the member runs.
-  snap::Snapshotter snapshotter_{*fs_, *clock_, dir_.SnapDir(), SnapshotterHooks()};
+  ServerMetrics counts_{&metrics_};
+  DaemonStorage storage_{config_, dir_, *fs_, *clock_, counts_};
   net::EventLoop loop_{clock_.get()};
   std::unique_ptr<base::Strand> wal_strand_ = base::NewThreadStrand("etcdd-wal");
   std::unique_ptr<base::Strand> wal_background_ = base::NewThreadStrand("etcdd-walnext");
   std::unique_ptr<base::Strand> background_ = base::NewThreadStrand("etcdd-backgrnd");
   std::unique_ptr<base::Strand> hasher_ = base::NewThreadStrand("etcdd-hash");
   std::unique_ptr<base::Strand> reader_ = base::NewThreadStrand("etcdd-reader");
+  // Names of peers, and images on their way to and from them.
+  std::unique_ptr<base::Strand> network_ = base::NewThreadStrand("etcdd-network");
+  DaemonPeers peers_{{&loop_, network_.get(), &metrics_, nullptr}};
   LateDispatcher late_dispatcher_;
   std::unique_ptr<base::File> lock_;
   size_t connections_max_ = 0;
-  bool backend_existed_ = false;
-  std::shared_ptr<mvcc::Backend> backend_;
   std::unique_ptr<EtcdServer> server_;
   std::unique_ptr<rpc::ServiceDispatcher> dispatcher_;
   std::unique_ptr<net::HealthService> health_;

@@ -1,5 +1,6 @@
 #include "server/etcd_server.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -66,7 +67,7 @@ EtcdServer::EtcdServer(Parts parts, EtcdServerOptions options)
     : parts_(std::move(parts)),
       options_(std::move(options)),
       metrics_(parts_.metrics),
-      backend_(parts_.backend) {
+      backend_(std::exchange(parts_.backend, nullptr)) {
   if (metrics_ != nullptr) return;
   own_registry_ = std::make_unique<base::Metrics>();
   own_metrics_ = std::make_unique<ServerMetrics>(own_registry_.get());
@@ -475,7 +476,24 @@ absl::Status EtcdServer::TimeoutStatus(absl::Duration started) const {
   if (started >= leader_elected_at_ - 2 * election && started < leader_elected_at_) {
     return ApiError(ErrorId::kTimeoutDueToLeaderFail);
   }
+  if (LostConnectionSince(started)) return ApiError(ErrorId::kTimeoutDueToConnectionLost);
   return ApiError(ErrorId::kTimeout);
+}
+
+// Whether the connections this member needs to have its proposals committed have not been there
+// since `started`.
+bool EtcdServer::LostConnectionSince(absl::Duration started) const {
+  if (transport_ == nullptr) return false;
+  const auto connected = [&](uint64_t id) {
+    const auto since = transport_->ActiveSince(id);
+    return since.has_value() && *since < started;
+  };
+  if (!is_leader()) return !connected(leader_);
+  const std::vector<uint64_t> voters = cluster_->Voters();
+  const auto count = std::count_if(voters.begin(), voters.end(), [&](uint64_t id) {
+    return id == identity_.member_id || connected(id);
+  });
+  return static_cast<size_t>(count) < voters.size() / 2 + 1;
 }
 
 }  // namespace etcdd::server

@@ -253,6 +253,7 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
   const EtcdServerOptions& options() const { return options_; }
   ServerMetrics& metrics() const { return *metrics_; }
   bool stopped() const { return stopped_; }
+  base::Strand& strand() const { return *parts_.strand; }
   bool is_learner() const { return raft_->node().IsLearner(); }
   uint64_t leader() const { return leader_; }
 
@@ -349,8 +350,9 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
   void Housekeeping();
   void ExpireLeases();
   absl::Status TimeoutStatus(absl::Duration started) const;
+  bool LostConnectionSince(absl::Duration started) const;
 
-  const Parts parts_;
+  Parts parts_;  // fixed after construction, and without the backend
   const EtcdServerOptions options_;
   std::unique_ptr<base::Metrics> own_registry_;
   std::unique_ptr<ServerMetrics> own_metrics_;

@@ -68,10 +68,6 @@ absl::StatusOr<std::unique_ptr<consensus::ImageSink>> EtcdServer::OnImage(
   if (stopped_ || message.snapshot == nullptr || parts_.save_image == nullptr) {
     return absl::UnavailableError("this member takes no images now");
   }
-  ETCDD_LOG(kInfo, "receiving database snapshot",
-            {{"local-member-id", base::LogId(identity_.member_id)},
-             {"remote-snapshot-sender-id", base::LogId(message.from)},
-             {"incoming-snapshot-index", message.snapshot->index}});
   return parts_.save_image(message.snapshot->index);
 }
 

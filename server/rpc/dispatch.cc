@@ -79,6 +79,13 @@ bool IsForLearners(std::string_view method) {
          method == "/etcdserverpb.Maintenance/Snapshot";
 }
 
+constexpr int kChecksWithoutLeaderMax = 3;
+
+bool RequiresLeader(const CallContext& context) {
+  const auto leader = context.metadata("hasleader");
+  return leader.has_value() && *leader == "true";
+}
+
 }  // namespace
 
 absl::Status MalformedRequest() {
@@ -159,7 +166,38 @@ void ServiceDispatcher::Dispatch(std::shared_ptr<Stream> stream) {
     stream->SetEvents({});
     return stream->Finish(admitted);
   }
+  if (RequiresLeader(*stream)) WatchForLeader(stream);
   method.stream(std::move(stream));
+}
+
+void ServiceDispatcher::WatchForLeader(std::shared_ptr<Stream> stream) {
+  leader_required_.push_back(std::move(stream));
+  if (!std::exchange(checking_leader_, true)) {
+    checks_without_leader_ = 0;
+    CheckLeader();
+  }
+}
+
+// Every election timeout, while there are such streams.
+void ServiceDispatcher::CheckLeader() {
+  const server::EtcdServerOptions& options = server_->options();
+  server_->strand().PostAfter(options.election_ticks * options.tick_interval,
+                              [this, alive = alive_] {
+    if (!*alive || server_->stopped()) return;
+    std::erase_if(leader_required_, [](const auto& stream) { return stream.expired(); });
+    checking_leader_ = !leader_required_.empty();
+    if (!checking_leader_) return;
+    checks_without_leader_ = server_->has_leader() ? 0 : checks_without_leader_ + 1;
+    if (checks_without_leader_ >= kChecksWithoutLeaderMax) {
+      checks_without_leader_ = 0;
+      for (const auto& weak : std::exchange(leader_required_, {})) {
+        if (auto stream = weak.lock()) {
+          stream->Finish(base::ApiError(base::ErrorId::kNoLeader));
+        }
+      }
+    }
+    CheckLeader();
+  });
 }
 
 absl::Status ServiceDispatcher::Admit(const CallContext& context) const {
@@ -170,8 +208,7 @@ absl::Status ServiceDispatcher::Admit(const CallContext& context) const {
   if (auto version = context.metadata("client-api-version"); version && !IsUtf8(*version)) {
     return base::ApiError(base::ErrorId::kInvalidClientAPIVersion);
   }
-  if (auto leader = context.metadata("hasleader");
-      leader && *leader == "true" && !server_->has_leader()) {
+  if (RequiresLeader(context) && !server_->has_leader()) {
     return base::ApiError(base::ErrorId::kNoLeader);
   }
   return absl::OkStatus();

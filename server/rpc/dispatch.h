@@ -12,6 +12,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "server/rpc/call.h"
 
@@ -28,6 +29,7 @@ class ServiceDispatcher final : public Dispatcher {
  public:
   // Knows all methods of etcd's API from the start. `server` must outlive the dispatcher.
   explicit ServiceDispatcher(server::EtcdServer* server);
+  ~ServiceDispatcher() override { *alive_ = false; }
 
   // Requires: etcd's API has this method, of this kind.
   void Handle(std::string_view method, UnaryHandler handler);
@@ -53,8 +55,15 @@ class ServiceDispatcher final : public Dispatcher {
   using ByName = std::unordered_map<std::string, Value, Hash, std::equal_to<>>;
 
   absl::Status Admit(const CallContext& context) const;
+  // SRV-041: streams that asked for a leader end when there has been none for a while.
+  void WatchForLeader(std::shared_ptr<Stream> stream);
+  void CheckLeader();
 
   server::EtcdServer* const server_;
+  std::vector<std::weak_ptr<Stream>> leader_required_;
+  bool checking_leader_ = false;
+  int checks_without_leader_ = 0;  // in a row
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   ByName<Method> methods_;
   std::unordered_set<std::string, Hash, std::equal_to<>> services_;
 };

@@ -62,6 +62,8 @@ class Member:
         self.data_dir = data_dir or os.path.join(self.scratch, "data")
         self.port = port or free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
+        # Not advertised unless the test says so: ids stay those of a member with default flags.
+        self.peer_port = free_port()
         self.args = list(args)
         self.program = program or etcdd_binary()
         self.prefix = list(prefix)
@@ -74,6 +76,7 @@ class Member:
         url = f"http://{self.endpoint}"
         return self.prefix + [self.program, "--data-dir", self.data_dir,
                               "--listen-client-urls", url, "--advertise-client-urls", url,
+                              "--listen-peer-urls", f"http://127.0.0.1:{self.peer_port}",
                               *self.args]
 
     def launch(self, **popen):
@@ -183,6 +186,51 @@ class StockEtcd(Member):
     ready = "serving client traffic insecurely; this is strongly discouraged!"
 
     def __init__(self, *args, **options):
-        peers = f"http://127.0.0.1:{free_port()}"
-        super().__init__("--listen-peer-urls", peers, "--logger", "zap", *args,
-                         program=installed("etcd"), **options)
+        super().__init__("--logger", "zap", *args, program=installed("etcd"), **options)
+
+
+class Cluster:
+    """Members that know each other: cluster.members[0] and so on, all with the flags `args`."""
+
+    def __init__(self, size, *args, token="e2e"):
+        self.token = token
+        self.args = args
+        self.members = []
+        for _ in range(size):
+            self._make()
+        listed = self.initial_cluster()
+        for member in self.members:
+            member.args += ["--initial-cluster", listed]
+
+    def _make(self):
+        made = Member()
+        made.name = f"m{len(self.members)}"
+        made.peer_url = f"http://127.0.0.1:{made.peer_port}"
+        made.args += ["--name", made.name, "--initial-advertise-peer-urls", made.peer_url,
+                      "--initial-cluster-token", self.token, *self.args]
+        self.members.append(made)
+        return made
+
+    def initial_cluster(self, members=None):
+        return ",".join(f"{member.name}={member.peer_url}" for member in members or self.members)
+
+    def start(self):
+        for member in self.members:
+            member.launch()
+        for member in self.members:
+            member.wait_for_log(member.ready)
+        return self
+
+    def joiner(self):
+        """One more member, to be added and then started; it knows those that are there now."""
+        made = self._make()
+        made.args += ["--initial-cluster", self.initial_cluster(),
+                      "--initial-cluster-state", "existing"]
+        return made
+
+    def endpoints(self):
+        return ",".join(member.endpoint for member in self.members)
+
+    def stop(self):
+        for member in self.members:
+            member.stop()

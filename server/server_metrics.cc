@@ -87,6 +87,13 @@ ServerMetrics::ServerMetrics(base::Metrics* m)
       snap_save_seconds(m->AddHistogram("etcd_debugging_snap_save_total_duration_seconds",
                                         "Whole time in which a raft snapshot file was saved.",
                                         DiskBuckets())),
+      snap_db_sync_seconds(m->AddHistogram("etcd_snap_db_fsync_duration_seconds",
+                                           "Time of a sync of a received backend image.",
+                                           DiskBuckets())),
+      snap_db_save_seconds(m->AddHistogram("etcd_snap_db_save_total_duration_seconds",
+                                           "Whole time in which a backend image was received and "
+                                           "saved.",
+                                           base::ExponentialBuckets(0.1, 2, 10))),
       client_received_bytes(m->AddCounter("etcd_network_client_grpc_received_bytes_total",
                                           "Bytes of messages received from gRPC clients.")),
       client_sent_bytes(m->AddCounter("etcd_network_client_grpc_sent_bytes_total",

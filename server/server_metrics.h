@@ -72,6 +72,8 @@ struct ServerMetrics {
   base::Histogram& snap_sync_seconds;
   base::Histogram& snap_encode_seconds;
   base::Histogram& snap_save_seconds;
+  base::Histogram& snap_db_sync_seconds;
+  base::Histogram& snap_db_save_seconds;
 
   // --- clients
   base::Counter& client_received_bytes;

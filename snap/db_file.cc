@@ -38,10 +38,12 @@ std::optional<uint64_t> ParseDbName(std::string_view file_name) {
   return index;
 }
 
-DbFileWriter::DbFileWriter(base::FileSystem& fs, std::string dir, std::string draft,
-                           std::string path, std::unique_ptr<base::File> file,
+DbFileWriter::DbFileWriter(base::FileSystem& fs, const DbHooks& hooks, std::string dir,
+                           std::string draft, std::string path, std::unique_ptr<base::File> file,
                            std::unique_ptr<DbVerifier> verifier)
     : fs_(fs),
+      hooks_(hooks),
+      begin_(Now()),
       dir_(std::move(dir)),
       draft_(std::move(draft)),
       path_(std::move(path)),
@@ -71,19 +73,31 @@ absl::Status DbFileWriter::Write(std::string_view piece) {
   bytes_ += piece.size();
   if (bytes_ - synced_bytes_ < kSyncStepBytes) return absl::OkStatus();
   synced_bytes_ = bytes_;
-  return file_->Sync();
+  return Sync();
+}
+
+absl::Duration DbFileWriter::Now() const {
+  return hooks_.clock == nullptr ? absl::ZeroDuration() : hooks_.clock->Monotonic();
+}
+
+absl::Status DbFileWriter::Sync() {
+  const absl::Duration begin = Now();
+  const absl::Status status = file_->Sync();
+  if (hooks_.on_sync) hooks_.on_sync(Now() - begin);
+  return status;
 }
 
 absl::Status DbFileWriter::Commit() {
   ETCDD_RETURN_IF_ERROR(status_);
   ETCDD_CHECK(file_ != nullptr);
   status_ = Publish();
+  if (status_.ok() && hooks_.on_save) hooks_.on_save(Now() - begin_);
   return status_;
 }
 
 absl::Status DbFileWriter::Publish() {
   ETCDD_RETURN_IF_ERROR(verifier_->Finish());
-  ETCDD_RETURN_IF_ERROR(file_->Sync());
+  ETCDD_RETURN_IF_ERROR(Sync());
   file_.reset();
   ETCDD_RETURN_IF_ERROR(fs_.Rename(draft_, path_));
   draft_exists_ = false;
@@ -100,15 +114,18 @@ absl::StatusOr<std::string> DbFileReader::Next() {
   return piece;
 }
 
-DbFiles::DbFiles(base::FileSystem& fs, std::string dir) : fs_(fs), dir_(std::move(dir)) {}
+DbFiles::DbFiles(base::FileSystem& fs, std::string dir, DbHooks hooks)
+    : fs_(fs), dir_(std::move(dir)), hooks_(std::move(hooks)) {
+  ETCDD_CHECK(hooks_.clock != nullptr || (!hooks_.on_sync && !hooks_.on_save));
+}
 
 absl::StatusOr<std::unique_ptr<DbFileWriter>> DbFiles::Receive(
     uint64_t index, std::unique_ptr<DbVerifier> verifier) {
   const std::string draft = base::JoinPath(
       dir_, absl::StrCat("tmp-", FormatDbName(index), ".", received_.fetch_add(1)));
   ETCDD_ASSIGN_OR_RETURN(auto file, fs_.Open(draft, base::OpenMode::kTruncate));
-  return std::unique_ptr<DbFileWriter>(new DbFileWriter(fs_, dir_, draft, PathOf(index),
-                                                        std::move(file), std::move(verifier)));
+  return std::unique_ptr<DbFileWriter>(new DbFileWriter(
+      fs_, hooks_, dir_, draft, PathOf(index), std::move(file), std::move(verifier)));
 }
 
 absl::StatusOr<DbFileReader> DbFiles::Open(uint64_t index) const {

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/base/clock.h"
 #include "server/base/file_system.h"
 
 namespace etcdd::snap {
@@ -29,6 +32,13 @@ class DbVerifier {
   virtual absl::Status Append(std::string_view piece) = 0;
   // All of it was appended.
   virtual absl::Status Finish() = 0;
+};
+
+// Metrics; each may be empty. Called on the writer's thread.
+struct DbHooks {
+  const base::Clock* clock = nullptr;  // required when one of the others is set
+  std::function<void(absl::Duration)> on_sync;
+  std::function<void(absl::Duration)> on_save;  // from Receive to the end of a successful Commit
 };
 
 // An image on its way in. Destroyed before Commit returned OK, it removes what it wrote.
@@ -53,12 +63,17 @@ class DbFileWriter {
 
  private:
   friend class DbFiles;
-  DbFileWriter(base::FileSystem& fs, std::string dir, std::string draft, std::string path,
-               std::unique_ptr<base::File> file, std::unique_ptr<DbVerifier> verifier);
+  DbFileWriter(base::FileSystem& fs, const DbHooks& hooks, std::string dir, std::string draft,
+               std::string path, std::unique_ptr<base::File> file,
+               std::unique_ptr<DbVerifier> verifier);
   absl::Status Write(std::string_view piece);
+  absl::Status Sync();
   absl::Status Publish();
+  absl::Duration Now() const;
 
   base::FileSystem& fs_;
+  const DbHooks hooks_;
+  const absl::Duration begin_;
   const std::string dir_;
   const std::string draft_;
   const std::string path_;
@@ -92,8 +107,9 @@ std::optional<uint64_t> ParseDbName(std::string_view file_name);
 // The images of one member. Thread-safe.
 class DbFiles {
  public:
-  // `fs` must outlive the object and what it returns. `dir` must exist before the first Receive.
-  DbFiles(base::FileSystem& fs, std::string dir);
+  // `fs` and the clock must outlive the object and what it returns. `dir` must exist before the
+  // first Receive.
+  DbFiles(base::FileSystem& fs, std::string dir, DbHooks hooks = {});
 
   // Begins to write the image of `index`. Several may be under way at once, of one index too.
   absl::StatusOr<std::unique_ptr<DbFileWriter>> Receive(uint64_t index,
@@ -116,6 +132,7 @@ class DbFiles {
 
   base::FileSystem& fs_;
   const std::string dir_;
+  const DbHooks hooks_;
   std::atomic<uint64_t> received_ = 0;  // tells the temporary names apart
 };
 

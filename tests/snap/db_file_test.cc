@@ -235,6 +235,24 @@ TEST_F(DbFileTest, PurgeKeepsTheNewestAndEverythingElse) {
               ElementsAre("0000000000000001-0000000000000001.snap", "00000000000000c8.snap.db"));
 }
 
+TEST_F(DbFileTest, DurationsAreReported) {
+  testing::FakeClock clock;
+  int syncs = 0;
+  std::vector<absl::Duration> saves;
+  DbFiles files(fs_, kDir,
+                {.clock = &clock,
+                 .on_sync = [&](absl::Duration) { ++syncs; },
+                 .on_save = [&](absl::Duration took) { saves.push_back(took); }});
+  for (const char* piece : {"not good", "good."}) {
+    auto writer = *files.Receive(1, std::make_unique<DotVerifier>());
+    clock.AdvanceBy(absl::Seconds(2));
+    ASSERT_EQ(writer->Append(piece), absl::OkStatus());
+    EXPECT_EQ(writer->Commit().ok(), std::string(piece) == "good.");
+  }
+  EXPECT_EQ(syncs, 1);
+  EXPECT_THAT(saves, ElementsAre(absl::Seconds(2)));
+}
+
 TEST_F(DbFileTest, AReadErrorIsReported) {
   ASSERT_EQ(Receive(9, {"old."}), absl::OkStatus());
   auto reader = *files_.Open(9);

@@ -1,5 +1,6 @@
 #include "server/daemon_storage.h"
 
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,13 @@
 #include "wal/wal.h"
 
 namespace etcdd::server {
+namespace {
+
+std::function<void(absl::Duration)> ObserveIn(base::Histogram& histogram) {
+  return [&histogram](absl::Duration took) { histogram.Observe(absl::ToDoubleSeconds(took)); };
+}
+
+}  // namespace
 
 DaemonStorage::DaemonStorage(const Config& config, const DataDir& dir, base::FileSystem& fs,
                              const base::Clock& clock, ServerMetrics& metrics)
@@ -20,7 +28,10 @@ DaemonStorage::DaemonStorage(const Config& config, const DataDir& dir, base::Fil
       fs_(fs),
       clock_(clock),
       metrics_(metrics),
-      images_(fs, dir.SnapDir()) {}
+      images_(fs, dir.SnapDir(),
+              {.clock = &clock,
+               .on_sync = ObserveIn(metrics.snap_db_sync_seconds),
+               .on_save = ObserveIn(metrics.snap_db_save_seconds)}) {}
 
 absl::Status DaemonStorage::Open() {
   ETCDD_RETURN_IF_ERROR(NewSnapshotter().RemoveLeftovers());
@@ -56,13 +67,10 @@ InstallOptions DaemonStorage::Installing() const {
 }
 
 snap::Snapshotter DaemonStorage::NewSnapshotter() const {
-  const auto observe = [](base::Histogram* histogram) {
-    return [histogram](absl::Duration took) { histogram->Observe(absl::ToDoubleSeconds(took)); };
-  };
   return snap::Snapshotter(fs_, clock_, dir_.SnapDir(),
-                           {observe(&metrics_.snap_encode_seconds),
-                            observe(&metrics_.snap_sync_seconds),
-                            observe(&metrics_.snap_save_seconds)});
+                           {ObserveIn(metrics_.snap_encode_seconds),
+                            ObserveIn(metrics_.snap_sync_seconds),
+                            ObserveIn(metrics_.snap_save_seconds)});
 }
 
 absl::Status DaemonStorage::SaveSnapshot(const SnapshotPoint& point) const {

@@ -19,12 +19,13 @@ define install_missing
 	    $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; fi
 endef
 
-.PHONY: help run test test-slow bench sanitize format clean
+.PHONY: help run test test-slow mutation bench sanitize format clean
 .PHONY: deps deps-test install-test-packages build release
 
 help:
 	@echo 'make run       build and start a member on port 2379, data in ./$(DATA_DIR)'
 	@echo 'make test      build and pass all tests'
+	@echo 'make mutation  break raft/ rule by rule and see whether its tests notice'
 	@echo 'make bench     compare with Debian'"'"'s etcd (about 15 minutes)'
 	@echo 'make sanitize  the fast tests under ASan+UBSan and TSan'
 	@echo 'make format    format the sources'
@@ -58,7 +59,11 @@ test: build
 
 # With the tests that take minutes or judge the machine's speed.
 test-slow: build
-	ctest --preset dev
+	ctest --preset dev -LE mutation
+
+# Breaks raft/ rule by rule: would its tests notice? Takes the better part of an hour.
+mutation: build
+	ctest --preset dev -L mutation
 
 bench: release deps-test
 	tests/bench/compare.sh

@@ -1,5 +1,6 @@
 // The consensus library by itself: what one proposal, one replicated entry and one heartbeat cost
-// in CPU time and in heap allocations (counter "allocs", per item).
+// in CPU time and in heap allocations (counter "allocs", per item; "steps": messages stepped into
+// nodes, per second).
 
 #include <benchmark/benchmark.h>
 
@@ -12,10 +13,9 @@
 #include <vector>
 
 #include "raft/codec.h"
-#include "raft/memory_storage.h"
 #include "raft/raw_node.h"
 #include "server/base/check.h"
-#include "server/base/random.h"
+#include "tests/raft/lean_group.h"
 
 namespace {
 std::atomic<uint64_t> allocations{0};
@@ -34,104 +34,23 @@ std::atomic<uint64_t> allocations{0};
 namespace etcdd::raft {
 namespace {
 
-constexpr uint64_t kCompactEvery = 10000;
-
-// A node whose storage threads work at once.
-class Node {
- public:
-  Node(NodeId id, const std::vector<NodeId>& voters) : random_(base::NewSeededRandom(id)) {
-    Snapshot snapshot;
-    snapshot.index = 1;
-    snapshot.term = 1;
-    snapshot.conf_state.voters = voters;
-    ETCDD_CHECK(storage_.ApplySnapshot(std::make_shared<const Snapshot>(snapshot)).ok());
-    Config config;
-    config.id = id;
-    config.async_storage_writes = true;
-    config.random = random_.get();
-    config.applied = 1;
-    raft_ = *RawNode::Create(config, &storage_);
-  }
-
-  RawNode& raft() { return *raft_; }
-
-  // Appends the messages for others to *out.
-  void Run(std::vector<Message>* out) {
-    while (raft_->HasReady()) {
-      raft_->TakeReady(&ready_);
-      for (Message& m : ready_.messages) out->push_back(std::move(m));
-      if (ready_.storage_append.has_value()) {
-        storage_.Append(ready_.storage_append->entries);
-        Deliver(std::move(ready_.storage_append->responses), out);
-      }
-      if (ready_.storage_apply.has_value()) {
-        Deliver(std::move(ready_.storage_apply->responses), out);
-      }
-    }
-    const uint64_t applied = raft_->applied();
-    if (applied > storage_.FirstIndex() + 2 * kCompactEvery) {
-      ETCDD_CHECK(storage_.Compact(applied - kCompactEvery).ok());
-    }
-  }
-
- private:
-  void Deliver(std::vector<Message> responses, std::vector<Message>* out) {
-    for (Message& m : responses) {
-      if (m.to == raft_->id()) {
-        ETCDD_CHECK(raft_->Step(std::move(m)).ok());
-      } else {
-        out->push_back(std::move(m));
-      }
-    }
-  }
-
-  MemoryStorage storage_;
-  std::unique_ptr<base::Random> random_;
-  std::unique_ptr<RawNode> raft_;
-  Ready ready_;
-};
-
-// Nodes 1..n, the first of them leader.
-class Group {
- public:
-  explicit Group(size_t count) {
-    std::vector<NodeId> ids;
-    for (NodeId id = 1; id <= count; ++id) ids.push_back(id);
-    for (NodeId id : ids) nodes_.push_back(std::make_unique<Node>(id, ids));
-    leader().Campaign();
-    Settle();
-    ETCDD_CHECK(leader().state() == StateType::kLeader);
-  }
-
-  RawNode& leader() { return nodes_[0]->raft(); }
-
-  void Settle() {
-    do {
-      for (Message& m : network_) ETCDD_CHECK(nodes_[m.to - 1]->raft().Step(std::move(m)).ok());
-      network_.clear();
-      for (auto& node : nodes_) node->Run(&network_);
-    } while (!network_.empty());
-  }
-
- private:
-  std::vector<std::unique_ptr<Node>> nodes_;
-  std::vector<Message> network_;
-};
-
 std::vector<base::Bytes> Batch(size_t size) {
   static const auto* const payload = new base::Bytes(base::Bytes::Copy(std::string(256, 'p')));
   return std::vector<base::Bytes>(size, *payload);
 }
 
-void ReportItems(benchmark::State& state, uint64_t items, uint64_t allocations_before) {
+void ReportItems(benchmark::State& state, const LeanGroup& group, uint64_t items,
+                 uint64_t allocations_before) {
   state.SetItemsProcessed(static_cast<int64_t>(items));
+  state.counters["steps"] =
+      benchmark::Counter(static_cast<double>(group.steps()), benchmark::Counter::kIsRate);
   state.counters["allocs"] =
       static_cast<double>(allocations - allocations_before) / static_cast<double>(items);
 }
 
 // range(0): voters; range(1): proposals a batch. From Propose to applied on the leader.
 void BM_Propose(benchmark::State& state) {
-  Group group(static_cast<size_t>(state.range(0)));
+  LeanGroup group(static_cast<size_t>(state.range(0)));
   const auto batch = static_cast<size_t>(state.range(1));
   uint64_t items = 0;
   const uint64_t before = allocations;
@@ -141,13 +60,17 @@ void BM_Propose(benchmark::State& state) {
     items += batch;
   }
   ETCDD_CHECK(group.leader().applied() == group.leader().last_index());
-  ReportItems(state, items, before);
+  ReportItems(state, group, items, before);
 }
 BENCHMARK(BM_Propose)->ArgsProduct({{1, 3, 5}, {1, 10, 1000}});
+// The same a known number of times, to count instructions under valgrind; see docs/performance.md.
+BENCHMARK(BM_Propose)->Name("BM_Counted")->Args({3, 1})->Iterations(5000);
+BENCHMARK(BM_Propose)->Name("BM_Counted")->Args({3, 10})->Iterations(2000);
+BENCHMARK(BM_Propose)->Name("BM_Counted")->Args({3, 1000})->Iterations(50);
 
 // One leader tick: two heartbeats out, two answers in.
 void BM_HeartbeatRound(benchmark::State& state) {
-  Group group(3);
+  LeanGroup group(3);
   uint64_t items = 0;
   // The vectors reach their size.
   for (int i = 0; i < 100; ++i) {
@@ -160,13 +83,13 @@ void BM_HeartbeatRound(benchmark::State& state) {
     group.Settle();
     ++items;
   }
-  ReportItems(state, items, before);
+  ReportItems(state, group, items, before);
 }
 BENCHMARK(BM_HeartbeatRound);
 
 // range(0): reads that share a heartbeat round of three voters.
 void BM_ReadIndex(benchmark::State& state) {
-  Group group(3);
+  LeanGroup group(3);
   const base::Bytes context = base::Bytes::Copy("12345678");
   uint64_t items = 0;
   const uint64_t before = allocations;
@@ -177,7 +100,7 @@ void BM_ReadIndex(benchmark::State& state) {
     group.Settle();
     items += static_cast<uint64_t>(state.range(0));
   }
-  ReportItems(state, items, before);
+  ReportItems(state, group, items, before);
 }
 BENCHMARK(BM_ReadIndex)->Arg(1)->Arg(16);
 

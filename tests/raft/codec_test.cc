@@ -37,6 +37,7 @@ std::string Bytes(const Message& m) {
 }
 
 TEST(Codec, ProtobufReadsWhatWeWrite) {
+  // R35: the context, too, which forces transfers and counts reads.
   raftpb::Message message;
   ASSERT_TRUE(message.ParseFromString(Bytes(Full())));
   EXPECT_EQ(message.type(), raftpb::MsgApp);

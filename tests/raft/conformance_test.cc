@@ -1,6 +1,6 @@
-// Runs the data-driven files of the raft conformance folder, byte for byte. The folder is
-// $ETCDD_RAFT_CONFORMANCE, or ../shared/raft-conformance beside the source tree; without it the
-// tests are skipped with a message.
+// Runs data-driven files, byte for byte: those of the raft conformance folder, and our own in
+// testdata/. The folder is $ETCDD_RAFT_CONFORMANCE, or ../shared/raft-conformance beside the source
+// tree; without it only our own run, with a message.
 
 #include <algorithm>
 #include <cstdlib>
@@ -8,6 +8,7 @@
 #include <iostream>
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -26,6 +27,8 @@ fs::path Folder() {
   return fs::path(ETCDD_SOURCE_DIR) / ".." / "shared" / "raft-conformance";
 }
 
+fs::path OwnFolder() { return fs::path(ETCDD_SOURCE_DIR) / "tests" / "raft" / "testdata"; }
+
 struct ScriptFile {
   std::string path;
   std::string name;  // for the test's name
@@ -35,12 +38,13 @@ struct ScriptFile {
   }
 };
 
-std::vector<ScriptFile> Files(const std::string& kind) {
+// The files of one folder, in order; `prefix` goes before their tests' names.
+std::vector<ScriptFile> FilesIn(const fs::path& folder, const std::string& prefix) {
   std::vector<ScriptFile> files;
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(Folder() / kind, error)) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
     if (entry.path().extension() != ".txt") continue;
-    std::string name = entry.path().stem().string();
+    std::string name = prefix + entry.path().stem().string();
     std::replace_if(name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); },
                     '_');
     files.push_back({entry.path().lexically_normal().string(), name});
@@ -50,16 +54,28 @@ std::vector<ScriptFile> Files(const std::string& kind) {
   return files;
 }
 
+std::vector<ScriptFile> Files(const std::string& kind) {
+  std::vector<ScriptFile> files = FilesIn(Folder() / kind, "");
+  for (ScriptFile& own : FilesIn(OwnFolder() / kind, "own_")) files.push_back(std::move(own));
+  return files;
+}
+
 std::string TestName(const testing::TestParamInfo<ScriptFile>& info) { return info.param.name; }
 
 TEST(ConformanceFolder, HoldsScriptsOfEachKind) {
+  for (const char* kind : {"interaction", "quorum", "confchange"}) {
+    EXPECT_FALSE(FilesIn(OwnFolder() / kind, "").empty()) << kind;
+  }
   if (std::getenv("ETCDD_RAFT_CONFORMANCE") == nullptr && !fs::exists(Folder())) {
     std::cout << "no raft conformance files at " << Folder()
               << ": skipped; set ETCDD_RAFT_CONFORMANCE to run them\n";
     return;
   }
-  EXPECT_FALSE(Files("interaction").empty() && Files("quorum").empty() &&
-               Files("confchange").empty());
+  size_t files = 0;
+  for (const char* kind : {"interaction", "quorum", "confchange"}) {
+    files += FilesIn(Folder() / kind, "").size();
+  }
+  EXPECT_GT(files, 0u) << Folder();
 }
 
 class InteractionScript : public testing::TestWithParam<ScriptFile> {};

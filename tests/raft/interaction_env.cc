@@ -49,6 +49,13 @@ std::optional<MessageType> ParseMessageType(std::string_view name) {
   return std::nullopt;
 }
 
+std::optional<ReadOnlyOption> ParseReadOnly(const ScriptCase& one) {
+  const std::string name = one.Value("read-only", "safe");
+  if (name == "safe") return ReadOnlyOption::kSafe;
+  if (name == "lease-based") return ReadOnlyOption::kLeaseBased;
+  return std::nullopt;
+}
+
 // Scripts never depend on the draw; any source will do.
 class FixedRandom : public base::Random {
  public:
@@ -196,6 +203,10 @@ absl::Status InteractionEnv::RunProcessing(const ScriptCase& one) {
 // Commands ----------------------------------------------------------------------------------------
 
 absl::Status InteractionEnv::AddNodes(const ScriptCase& one) {
+  if (!ParseReadOnly(one).has_value()) {
+    return ScriptError(
+        absl::StrCat("invalid read-only option \"", one.Value("read-only", ""), "\""));
+  }
   Snapshot snapshot;
   snapshot.conf_state.voters = ParseIds(one, "voters");
   snapshot.conf_state.learners = ParseIds(one, "learners");
@@ -236,12 +247,7 @@ absl::Status InteractionEnv::AddNode(const ScriptCase& one,
   if (one.Bool("disable-conf-change-validation", false)) {
     config.conf_change_validation = ConfChangeValidation::kNone;
   }
-  const std::string read_only = one.Value("read-only", "safe");
-  if (read_only == "lease-based") {
-    config.read_only = ReadOnlyOption::kLeaseBased;
-  } else if (read_only != "safe") {
-    return ScriptError(absl::StrCat("invalid read-only option \"", read_only, "\""));
-  }
+  config.read_only = *ParseReadOnly(one);
   config.win_before_own_vote_is_durable = true;
   config.random = &node->random;
   config.logger = &output_;

@@ -214,6 +214,10 @@ TEST(MemoryStorageTest, SnapshotsAndCompaction) {
   EXPECT_EQ(storage.ApplySnapshot(SnapshotAt(2, 2)), SnapshotOutOfDateError());
   ASSERT_TRUE(storage.ApplySnapshot(SnapshotAt(9, 4)).ok());
   EXPECT_EQ(storage.LastIndex(), 9u);
+  // A configuration alone is accepted only while nothing else is known.
+  EXPECT_EQ(storage.ApplySnapshot(std::make_shared<const Snapshot>(conf_only)),
+            SnapshotOutOfDateError());
+  EXPECT_EQ(storage.LastIndex(), 9u);
 }
 
 // Log ---------------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ TEST_F(NeedsSnapshot, IsSentOnceAndPausesReplication) {
 }
 
 TEST_F(NeedsSnapshot, AFailureReportRetriesAfterAHeartbeatAnswer) {
+  // R21: what the member needs next is compacted; that means a snapshot, again if need be.
   SendIt();
   node_.raft().ReportSnapshot(2, false);
   EXPECT_EQ(Peer(node_, 2).state, ProgressState::kProbe);
@@ -300,7 +301,7 @@ TEST(Membership, AddAndRemoveThroughTheLog) {
   cluster.Settle();
   EXPECT_THAT(cluster[2].raft().conf_state().learners, ElementsAre(4));
   ASSERT_TRUE(cluster[1].storage().CreateSnapshot(12, cluster[1].raft().conf_state(), {}).ok());
-  // The first one it was sent did not name it, so it refused.
+  // R38: the first one it was sent did not name it, so it refused.
   cluster[1].raft().ReportSnapshot(4, false);
   cluster.TickOne(1, 3);
   EXPECT_EQ(cluster[4].raft().committed(), 12u);

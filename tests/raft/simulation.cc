@@ -24,10 +24,11 @@ Simulation::Simulation(const SimulationOptions& options)
     bootstrap.conf_state.voters.push_back(id);
   }
   const auto shared = std::make_shared<const Snapshot>(bootstrap);
+  loss_percent_ = random_.Chance(30) ? 0 : random_.Chance(50) ? 2 : 8;
   // Options of the whole cluster, and limits small enough to matter.
   Config config;
-  config.election_ticks = 10;
-  config.heartbeat_ticks = random_.Chance(50) ? 1 : 3;
+  config.election_ticks = options.restless ? 4 : 10;
+  config.heartbeat_ticks = options.restless || random_.Chance(50) ? 1 : 3;
   config.pre_vote = random_.Chance(50);
   config.check_quorum = random_.Chance(50);
   config.step_down_on_removal = random_.Chance(50);
@@ -42,6 +43,7 @@ Simulation::Simulation(const SimulationOptions& options)
     node->config.id = id;
     node->config.async_storage_writes = random_.Chance(50);
     node->config.random = &node->random;
+    node->config.logger = options.logger;
     if (id <= options.initial_voters) {
       ETCDD_CHECK(node->disk.ApplySnapshot(shared).ok());
       node->disk.durable_conf = bootstrap.conf_state;
@@ -61,48 +63,58 @@ void Simulation::Fail(const std::string& what) {
 }
 
 void Simulation::RunChaos() {
-  for (int step = 0; step < options_.steps && failure_.empty(); ++step) {
+  for (int event = 0; event < options_.events && failure_.empty(); ++event) {
     Event();
-    if (step % 500 == 0) CheckLogs();
+    if (event % 500 == 0) CheckLogs();
   }
   CheckLogs();
 }
 
 void Simulation::Event() {
-  Node* node = RandomNode();
-  const uint64_t dice = random_.Uniform(1000);
-  if (dice < 400) {
+  if (!network_.empty() && random_.Chance(40)) {
     DeliverOne();
     return;
   }
+  Node* node = RandomNode();
   if (node->raft == nullptr) {
-    if (dice < 500) Start(node);
+    if (random_.Chance(10)) Start(node);
     return;
   }
-  if (dice < 580) {
-    TakeReady(node);
-  } else if (dice < 660) {
-    ProcessAppend(node);
-  } else if (dice < 740) {
-    ProcessApply(node);
-  } else if (dice < 840) {
-    ProcessLocal(node);
-  } else if (dice < 920) {
-    node->raft->Tick();
-  } else if (dice < 960) {
+  if (random_.Chance(60) && Work(node)) {
+    if (node->raft != nullptr) Observe(node);
+    return;
+  }
+  const uint64_t dice = random_.Uniform(1000);
+  const uint64_t rare = options_.restless ? 60 : 20;
+  if (dice < rare) {
+    RareEvent();
+  } else if (dice < 100) {
     Propose(node);
-  } else if (dice < 985) {
+  } else if (dice < 150) {
     AskRead(node);
   } else {
-    RareEvent();
+    node->raft->Tick();
   }
   if (node->raft != nullptr) Observe(node);
+}
+
+bool Simulation::Work(Node* node) {
+  std::vector<void (Simulation::*)(Node*)> possible;
+  if (node->raft->HasReady()) {
+    possible.push_back(&Simulation::TakeReady);
+  }
+  if (!node->append_work.empty()) possible.push_back(&Simulation::ProcessAppend);
+  if (!node->apply_work.empty()) possible.push_back(&Simulation::ProcessApply);
+  if (!node->local.empty()) possible.push_back(&Simulation::ProcessLocal);
+  if (possible.empty()) return false;
+  (this->*possible[random_.Uniform(possible.size())])(node);
+  return true;
 }
 
 void Simulation::RareEvent() {
   Node* node = RandomNode();
   if (node->raft == nullptr) return;
-  switch (random_.Uniform(10)) {
+  switch (random_.Uniform(options_.restless ? 16 : 10)) {
     case 0:
     case 1:
       if (crashes_) Crash(node);
@@ -152,7 +164,7 @@ void Simulation::Deliver(Message message) {
   Node* to = nodes_[message.to - 1].get();
   const bool snapshot = message.type == MessageType::kSnap;
   const bool cut = side_.size() > 0 && side_[message.from] != side_[message.to];
-  const bool lost = cut || (lossy_ && random_.Chance(8)) || to->raft == nullptr;
+  const bool lost = cut || (lossy_ && random_.Chance(loss_percent_)) || to->raft == nullptr;
   const NodeId target = message.to;
   if (!lost) {
     const absl::Status status = to->raft->Step(std::move(message));
@@ -318,7 +330,8 @@ void Simulation::ProposeConfChange(Node* node) {
   if (!options_.membership) return;
   const ConfState conf = node->raft->conf_state();
   ConfChangeV2 change;
-  if (!conf.voters_outgoing.empty()) {
+  // Sometimes something else is tried, which the leader must refuse.
+  if (!conf.voters_outgoing.empty() && random_.Chance(80)) {
     if (!node->raft->ProposeConfChange(change).ok()) return;  // leave joint
     Count("leave joint proposed");
     return;
@@ -393,80 +406,6 @@ void Simulation::Partition() {
   Count("partition");
 }
 
-void Simulation::Observe(Node* node) {
-  const RawNode& raft = *node->raft;
-  raft.CheckInvariants();
-  if (raft.committed() < node->commit_seen) Fail("commit went back");
-  node->commit_seen = raft.committed();
-  floor_ = std::max(floor_, raft.committed());
-  if (raft.state() == StateType::kLeader) CheckLeader(node);
-}
-
-void Simulation::CheckLeader(Node* node) {
-  const RawNode& raft = *node->raft;
-  const auto [it, inserted] = leaders_.insert({raft.term(), node->id});
-  if (it->second != node->id) {
-    Fail(absl::StrCat("term ", raft.term(), " has leaders ", it->second, " and ", node->id));
-  }
-  if (!inserted) return;
-  Count("leader elected");
-  for (const auto& [index, committed] : history_) {
-    if (committed.known_term >= raft.term()) continue;
-    const absl::StatusOr<uint64_t> term = raft.EntryTerm(index);
-    if (IsCompacted(term.status())) continue;
-    if (!term.ok() || *term != committed.entry.term) {
-      Fail(absl::StrCat("leader ", node->id, " of term ", raft.term(), " lacks ",
-                        Describe(committed.entry)));
-      return;
-    }
-  }
-}
-
-void Simulation::CheckLogs() {
-  const auto log_of = [](const Node& node) {
-    std::map<uint64_t, Entry> log;
-    const SimStorage& disk = node.disk;
-    std::vector<Entry> entries;
-    if (disk.LastIndex() >= disk.FirstIndex()) {
-      ETCDD_CHECK(
-          disk.Entries(disk.FirstIndex(), disk.LastIndex() + 1, kNoLimit, &entries).ok());
-    }
-    for (Entry& entry : entries) log[entry.index] = std::move(entry);
-    return log;
-  };
-  for (const auto& a : nodes_) {
-    const auto log_a = log_of(*a);
-    for (const auto& b : nodes_) {
-      if (b->id >= a->id) break;
-      bool agree = false;
-      const auto log_b = log_of(*b);
-      for (auto it = log_a.rbegin(); it != log_a.rend(); ++it) {
-        const auto other = log_b.find(it->first);
-        if (other == log_b.end()) continue;
-        if (agree && other->second != it->second) {
-          Fail(absl::StrCat("logs of ", a->id, " and ", b->id, " agree later but not at ",
-                            it->first));
-          return;
-        }
-        agree = agree || other->second.term == it->second.term;
-        if (agree && other->second != it->second) {
-          Fail(absl::StrCat("two entries of one term at ", it->first));
-          return;
-        }
-      }
-    }
-  }
-}
-
-uint64_t Simulation::HighestTerm() const {
-  uint64_t term = 0;
-  for (const auto& node : nodes_) {
-    term = std::max(term, node->disk.hard_state().term);
-    if (node->raft != nullptr) term = std::max(term, node->raft->term());
-  }
-  return term;
-}
-
 Simulation::Node* Simulation::RandomNode() {
   return nodes_[random_.Uniform(nodes_.size())].get();
 }
@@ -501,18 +440,6 @@ void Simulation::Quiesce() {
     if (!busy) return;
   }
   Fail("never quiet");
-}
-
-bool Simulation::LongestLogCannotCampaign() const {
-  std::pair<uint64_t, uint64_t> members{0, 0};
-  std::pair<uint64_t, uint64_t> others{0, 0};
-  for (const auto& node : nodes_) {
-    if (node->raft == nullptr) continue;
-    const uint64_t last = node->raft->last_index();
-    std::pair<uint64_t, uint64_t>& longest = node->raft->IsVoter() ? members : others;
-    longest = std::max(longest, {*node->raft->EntryTerm(last), last});
-  }
-  return others > members;
 }
 
 void Simulation::Heal() {
@@ -568,15 +495,7 @@ void Simulation::Heal() {
     Count("known liveness hole");
     return;
   }
-  std::string state;
-  for (const auto& node : nodes_) {
-    if (node->raft == nullptr) continue;
-    absl::StrAppend(&state, "\n", node->id, " ", Describe(node->raft->hard_state()), " ",
-                    Describe(node->raft->soft_state()), " applied ", node->applied, " last ",
-                    node->raft->last_index(), " ", Describe(node->raft->conf_state()), "\n",
-                    node->raft->DescribeProgress());
-  }
-  Fail(absl::StrCat("no progress after healing", state));
+  Fail(absl::StrCat("no progress after healing", DescribeAll()));
 }
 
 }  // namespace etcdd::raft

@@ -29,8 +29,10 @@ struct SimulationOptions {
   uint64_t seed = 1;
   size_t nodes = 5;           // ids 1..nodes
   size_t initial_voters = 3;  // the others start empty, outside the configuration
-  int steps = 10000;
+  int events = 10000;
   bool membership = true;
+  bool restless = false;  // short timeouts, and somebody campaigns all the time
+  Logger* logger = nullptr;  // borrowed; of all nodes; null = silent
 };
 
 class Simulation {
@@ -46,6 +48,8 @@ class Simulation {
   const std::string& failure() const { return failure_; }
   // How often things happened, to prove that rare branches were reached.
   const std::map<std::string, int>& counts() const { return counts_; }
+  // Inputs to nodes, each followed by a check of everything that must hold.
+  uint64_t steps() const { return steps_; }
 
  private:
   struct Node;
@@ -63,6 +67,8 @@ class Simulation {
 
   // Events.
   void Event();
+  // One piece of the node's own work. False if it has none.
+  bool Work(Node* node);
   void RareEvent();
   void DeliverOne();
   void Deliver(Message message);
@@ -86,6 +92,7 @@ class Simulation {
   void Observe(Node* node);
   void CheckLeader(Node* node);
   void CheckLogs();
+  std::string DescribeAll() const;
   uint64_t HighestTerm() const;
   Node* RandomNode();
   Node* LeaderNode();
@@ -99,6 +106,7 @@ class Simulation {
   TestRandom random_;
   bool crashes_ = true;
   bool lossy_ = true;
+  uint64_t loss_percent_ = 0;  // of messages, while lossy_
   std::vector<std::unique_ptr<Node>> nodes_;
   std::deque<Message> network_;
   std::map<NodeId, int> side_;  // of the current partition
@@ -108,6 +116,7 @@ class Simulation {
   uint64_t floor_ = 0;  // highest commit index anyone has known
   uint64_t next_payload_ = 0;
   std::map<std::string, int> counts_;
+  uint64_t steps_ = 0;
   std::string failure_;
 };
 

@@ -185,6 +185,7 @@ TEST(AsyncWrites, ApplyBackPressureHandsOutOneEntryAtATime) {
 }
 
 TEST(RestartTest, RefusesACommitBeyondTheLog) {
+  // R31.
   MemoryStorage storage;
   Snapshot snapshot;
   snapshot.index = 10;

@@ -66,6 +66,27 @@ absl::Status CheckTimes(const Config& config) {
   return absl::OkStatus();
 }
 
+absl::Status CheckDiscovery(const Config& config) {
+  const DiscoveryConfig& discovery = config.discovery;
+  if (discovery.UsesRegistry() && discovery.UsesDns()) {
+    return Invalid(
+        "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", "
+        "\"discovery-endpoints\" or \"discovery-srv\"");
+  }
+  if (discovery.UsesRegistry() == discovery.token.empty()) {
+    return Invalid("both --discovery-token and --discovery-endpoints must be set");
+  }
+  if (discovery.dial_timeout <= absl::ZeroDuration()) {
+    return Invalid("--discovery-dial-timeout must be >0 (set to ",
+                   base::LogDuration(discovery.dial_timeout), ")");
+  }
+  if (discovery.request_timeout <= absl::ZeroDuration()) {
+    return Invalid("--discovery-request-timeout must be >0 (set to ",
+                   base::LogDuration(discovery.request_timeout), ")");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckLimits(const Config& config) {
   if (config.compaction_batch_revisions <= 0) {
     return Invalid("--compaction-batch-limit must be >0 (set to ",
@@ -148,6 +169,7 @@ absl::Status Config::Validate() const {
   if (initial_cluster_state != "new" && initial_cluster_state != "existing") {
     return Invalid("unexpected clusterState \"", initial_cluster_state, "\"");
   }
+  ETCDD_RETURN_IF_ERROR(CheckDiscovery(*this));
   ETCDD_RETURN_IF_ERROR(CheckTimes(*this));
   ETCDD_RETURN_IF_ERROR(CheckLimits(*this));
   if (name.empty()) return Invalid("--name must not be empty");

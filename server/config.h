@@ -39,6 +39,28 @@ struct FeatureGates {
   bool priority_request = false;             // not yet
 };
 
+// Where a member without a WAL finds its cluster, when --initial-cluster does not say it: in the
+// registry of another etcd cluster (v3 discovery), or in the DNS. See server/discovery.
+struct DiscoveryConfig {
+  std::vector<std::string> endpoints;  // of the registry: "http://host:port", "host:port"
+  std::string token;
+  absl::Duration dial_timeout = absl::Seconds(2);
+  absl::Duration request_timeout = absl::Seconds(5);
+  bool insecure_transport = true;
+  bool insecure_skip_tls_verify = false;
+  std::string cert_file;
+  std::string key_file;
+  std::string ca_file;
+  std::string user;
+  std::string password;
+
+  std::string srv_domain;
+  std::string srv_name;  // suffix of the service's name
+
+  bool UsesRegistry() const { return !endpoints.empty(); }
+  bool UsesDns() const { return !srv_domain.empty(); }
+};
+
 struct Config {
   // --- the member
   std::string name = "default";
@@ -77,6 +99,7 @@ struct Config {
   std::vector<InitialMember> initial_cluster = {{"default", {DefaultUrl(2380)}}};  // by name
   std::string initial_cluster_state = "new";
   std::string initial_cluster_token = "etcd-cluster";
+  DiscoveryConfig discovery;
 
   // --- history
   CompactionMode auto_compaction_mode = CompactionMode::kPeriodic;

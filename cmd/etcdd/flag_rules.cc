@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -28,6 +29,10 @@ bool HasTls(const std::vector<Url>& urls) {
 }
 
 absl::Status CheckBootstrapFlags(const FlagValues& values) {
+  if (values.Text("discovery-fallback") == "proxy") {
+    return Invalid(
+        "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"");
+  }
   const bool token = !values.Text("discovery-token").empty();
   const bool endpoints = !values.Text("discovery-endpoints").empty();
   const int ways = (values.Given("initial-cluster") ? 1 : 0) + (token || endpoints ? 1 : 0) +
@@ -100,6 +105,10 @@ absl::Status CheckPartlySupported(const FlagValues& values) {
   const std::string outputs = values.Text("log-outputs");
   if (outputs != "default" && outputs != "stderr") {
     return NotSupportedYet("--log-outputs " + outputs);
+  }
+  // The daemon does not ask server/discovery yet.
+  for (const char* flag : {"discovery-endpoints", "discovery-srv"}) {
+    if (!values.Text(flag).empty()) return NotSupportedYet(absl::StrCat("--", flag));
   }
   const std::string metrics = values.Text("metrics");
   if (metrics != "basic") return NotSupportedYet("--metrics " + metrics);
@@ -195,11 +204,38 @@ void FillLimits(const FlagValues& values, Config* config) {
                 config->warning_unary_request_duration);
 }
 
+// The password may be part of --discovery-user, behind a colon.
+void FillDiscovery(const FlagValues& values, server::DiscoveryConfig* discovery) {
+  for (const auto& item :
+       absl::StrSplit(values.Text("discovery-endpoints"), ',', absl::SkipWhitespace())) {
+    discovery->endpoints.emplace_back(absl::StripAsciiWhitespace(item));
+  }
+  discovery->token = values.Text("discovery-token");
+  discovery->dial_timeout = values.Duration("discovery-dial-timeout");
+  discovery->request_timeout = values.Duration("discovery-request-timeout");
+  discovery->insecure_transport = values.Bool("discovery-insecure-transport");
+  discovery->insecure_skip_tls_verify = values.Bool("discovery-insecure-skip-tls-verify");
+  discovery->cert_file = values.Text("discovery-cert");
+  discovery->key_file = values.Text("discovery-key");
+  discovery->ca_file = values.Text("discovery-cacert");
+  discovery->user = values.Text("discovery-user");
+  discovery->password = values.Text("discovery-password");
+  if (discovery->password.empty()) {
+    const std::vector<std::string> parts =
+        absl::StrSplit(discovery->user, absl::MaxSplits(':', 1));
+    discovery->user = parts[0];
+    if (parts.size() > 1) discovery->password = parts[1];
+  }
+  discovery->srv_domain = values.Text("discovery-srv");
+  discovery->srv_name = values.Text("discovery-srv-name");
+}
+
 absl::Status FillCluster(const FlagValues& values, Config* config) {
   config->initial_advertise_peer_urls = values.Urls("initial-advertise-peer-urls");
   config->advertise_client_urls = values.Urls("advertise-client-urls");
   config->initial_cluster_state = values.Text("initial-cluster-state");
   config->initial_cluster_token = values.Text("initial-cluster-token");
+  FillDiscovery(values, &config->discovery);
   if (!values.Given("initial-cluster")) {
     config->initial_cluster = {{config->name, config->initial_advertise_peer_urls}};
     return absl::OkStatus();

@@ -301,6 +301,58 @@ TEST(Flags, HelpNamesEveryFlagInItsGroup) {
   }
 }
 
+FlagValues ValuesOf(const std::map<std::string, std::string>& texts) {
+  FlagValues values;
+  for (const auto& [name, text] : texts) values.Set(*FindFlag(name), text);
+  return values;
+}
+
+TEST(Flags, DiscoveryFlagsFillTheirPartOfTheConfig) {
+  auto config = MakeConfig(ValuesOf({{"discovery-endpoints", "http://a:1, b:2,"},
+                                     {"discovery-token", "t"},
+                                     {"discovery-dial-timeout", "3s"},
+                                     {"discovery-request-timeout", "7s"},
+                                     {"discovery-insecure-transport", "false"},
+                                     {"discovery-insecure-skip-tls-verify", "true"},
+                                     {"discovery-cert", "c.pem"},
+                                     {"discovery-key", "k.pem"},
+                                     {"discovery-cacert", "ca.pem"},
+                                     {"discovery-user", "u:p:q"},
+                                     {"discovery-srv-name", "x"}}));
+  ASSERT_TRUE(config.ok()) << config.status();
+  const server::DiscoveryConfig& discovery = config->discovery;
+  EXPECT_TRUE(discovery.UsesRegistry());
+  EXPECT_FALSE(discovery.UsesDns());
+  EXPECT_THAT(discovery.endpoints, testing::ElementsAre("http://a:1", "b:2"));
+  EXPECT_EQ(discovery.token, "t");
+  EXPECT_EQ(discovery.dial_timeout, absl::Seconds(3));
+  EXPECT_EQ(discovery.request_timeout, absl::Seconds(7));
+  EXPECT_FALSE(discovery.insecure_transport);
+  EXPECT_TRUE(discovery.insecure_skip_tls_verify);
+  EXPECT_EQ(discovery.cert_file, "c.pem");
+  EXPECT_EQ(discovery.key_file, "k.pem");
+  EXPECT_EQ(discovery.ca_file, "ca.pem");
+  EXPECT_EQ(discovery.user, "u");
+  EXPECT_EQ(discovery.password, "p:q");
+  EXPECT_EQ(discovery.srv_name, "x");
+
+  config = MakeConfig(ValuesOf({{"discovery-srv", "example.com"},
+                                {"discovery-user", "u:v"},
+                                {"discovery-password", "p"}}));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->discovery.srv_domain, "example.com");
+  EXPECT_TRUE(config->discovery.UsesDns());
+  EXPECT_EQ(config->discovery.user, "u:v");
+  EXPECT_EQ(config->discovery.password, "p");
+
+  config = MakeConfig(FlagValues());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_FALSE(config->discovery.UsesRegistry() || config->discovery.UsesDns());
+  EXPECT_TRUE(config->discovery.insecure_transport);
+  EXPECT_EQ(config->discovery.dial_timeout, absl::Seconds(2));
+  EXPECT_EQ(config->discovery.request_timeout, absl::Seconds(5));
+}
+
 std::vector<std::map<std::string, std::string>> ReadTable(const std::string& path) {
   std::ifstream in(path);
   std::string line;

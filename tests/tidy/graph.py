@@ -32,9 +32,12 @@ OURS = {
     "server/concurrency/": _CORE + _FACADE,
     "server/rpc/": _CORE + _FACADE + ["server/concurrency/"],
     "server/net/": ["server/base/", "server/rpc/call.h"],
+    "server/discovery/": _FLOOR + [
+        "server/membership/", "server/config.h", "server/net/grpc_codec.h"] + _LEAVES,
     "server/http/": _FLOOR + _FACADE + ["server/rpc/", "server/net/http1.h"],
     "server/daemon": _CORE + _FACADE + [
-        "server/concurrency/", "server/rpc/", "server/net/", "server/http/", "server/transport/"],
+        "server/concurrency/", "server/rpc/", "server/net/", "server/http/", "server/transport/",
+        "server/discovery/"],
     "cmd/etcdd/": ["server/"],
     "cmd/etcddutl/": ["server/", "proto/", "raft/", "wal/", "snap/", "mvcc/"],
     "cmd/etcdd-bench/": ["server/base/", "proto/"],
@@ -42,7 +45,8 @@ OURS = {
     "tests/support/": _FLOOR,
 }
 
-_RIM = ["server/net/", "server/http/", "server/transport/", "server/daemon*", "cmd/", "tests/"]
+_RIM = ["server/net/", "server/http/", "server/transport/", "server/discovery/", "server/daemon*",
+        "cmd/", "tests/"]
 
 # Header name pattern -> where it may be included, and what to do instead.
 THIRD_PARTY = [

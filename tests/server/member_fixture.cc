@@ -41,8 +41,11 @@ absl::Status MemberFixture::Start(bool wait_until_ready) {
   parts.save_snapshot = save_snapshot;
   parts.purge_files = [this] { wal::PurgeSegments(fs, bootstrap.wal_dir, 1).IgnoreError(); };
   parts.on_fatal = [this](const absl::Status& status) { fatal = status; };
+  parts.on_removed = [this] { removed = true; };
+  parts.install_image = install_image;
   ETCDD_ASSIGN_OR_RETURN(server,
                          EtcdServer::Create(std::move(parts), options, std::move(bootstrapped)));
+  if (transport != nullptr) server->SetNetwork(transport, nullptr);
   server->Start([this] { ready = true; });
   if (wait_until_ready) Run();
   return absl::OkStatus();

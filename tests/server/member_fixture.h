@@ -75,6 +75,8 @@ class MemberFixture {
   EtcdServerOptions options;
   BootstrapOptions bootstrap;
   bool with_wal_strand = false;
+  consensus::Transport* transport = nullptr;
+  std::function<absl::StatusOr<std::shared_ptr<mvcc::Backend>>(uint64_t index)> install_image;
   std::function<absl::Status(const SnapshotPoint&)> save_snapshot = [](const SnapshotPoint&) {
     return absl::OkStatus();
   };
@@ -85,6 +87,7 @@ class MemberFixture {
   std::unique_ptr<EtcdServer> server;
   bool ready = false;
   absl::Status fatal;
+  bool removed = false;
 
  private:
   static Done Record(OutcomePointer outcome);

@@ -30,6 +30,7 @@
 #include "server/daemon_peers.h"
 #include "server/daemon_storage.h"
 #include "server/data_dir.h"
+#include "server/discovery/discovery.h"
 #include "server/etcd_server.h"
 #include "server/http/pages.h"
 #include "server/join.h"
@@ -191,7 +192,7 @@ class Daemon {
                                                    : "server has already been initialized",
               {{"data-dir", dir_.root()},
                {"dir-type", findings.kind == DataDirKind::kEmpty ? "empty" : "member"}});
-    if (!wal::Wal::Exists(*fs_, dir_.WalDir())) {
+    if (!HasWal() && !discovery::Wanted(config_)) {
       ETCDD_RETURN_IF_ERROR(CheckInitialCluster(config_));
     }
     ETCDD_RETURN_IF_ERROR(InitDataDir(*fs_, dir_));
@@ -252,6 +253,8 @@ class Daemon {
     return absl::OkStatus();
   }
 
+  bool HasWal() const { return wal::Wal::Exists(*fs_, dir_.WalDir()); }
+
   // What a member without a WAL has to learn from the others first.
   absl::Status AskOthers(BootstrapOptions* bootstrap) {
     const auto ask = [this](std::vector<std::string> urls, PeerRequest request,
@@ -266,7 +269,25 @@ class Daemon {
     return CheckNotBootstrapped(config_, ask);
   }
 
+  // Its answer takes the place of --initial-cluster.
+  absl::Status DiscoverCluster() {
+    if (!discovery::Wanted(config_)) return absl::OkStatus();
+    if (HasWal()) {
+      ETCDD_LOG(kWarn,
+                "discovery token is ignored since cluster already initialized; "
+                "valid logs are found",
+                {{"wal-dir", dir_.WalDir()}});
+      return absl::OkStatus();
+    }
+    absl::StatusOr<Config> found = discovery::Discover(config_, WaitForStop);
+    stop_asked_ |= absl::IsCancelled(found.status());
+    ETCDD_RETURN_IF_ERROR(found.status());
+    config_ = *std::move(found);
+    return CheckInitialCluster(config_);
+  }
+
   absl::StatusOr<Bootstrapped> BootstrapMember() {
+    ETCDD_RETURN_IF_ERROR(DiscoverCluster());
     BootstrapOptions bootstrap;
     bootstrap.name = config_.name;
     bootstrap.wal_dir = dir_.WalDir();
@@ -282,7 +303,7 @@ class Daemon {
       counts_.wal_sync_seconds.Observe(absl::ToDoubleSeconds(took));
     };
     bootstrap.wal.on_write_bytes = [this](uint64_t bytes) { counts_.wal_write_bytes.Add(bytes); };
-    if (!wal::Wal::Exists(*fs_, dir_.WalDir())) ETCDD_RETURN_IF_ERROR(AskOthers(&bootstrap));
+    if (!HasWal()) ETCDD_RETURN_IF_ERROR(AskOthers(&bootstrap));
     return Bootstrap(*fs_, bootstrap, *storage_.backend());
   }
 
@@ -470,7 +491,7 @@ class Daemon {
     rpc::Dispatcher* next_ = nullptr;
   };
 
-  const Config& config_;
+  Config config_;  // fixed once discovery, if asked for, has answered
   const DataDir dir_;
   const std::unique_ptr<base::Clock> clock_ = base::NewSystemClock();
   const std::unique_ptr<base::Random> random_ = base::NewSystemRandom();

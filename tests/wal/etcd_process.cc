@@ -66,15 +66,16 @@ struct EtcdProcess::Output {
   bool ready ABSL_GUARDED_BY(mutex) = false;
 };
 
-EtcdProcess::EtcdProcess(std::string data_dir)
+EtcdProcess::EtcdProcess(std::string data_dir, std::string program)
     : data_dir_(std::move(data_dir)),
+      program_(std::move(program)),
       client_url_(absl::StrCat("http://127.0.0.1:", FreePort())),
       peer_url_(absl::StrCat("http://127.0.0.1:", FreePort())) {}
 
 EtcdProcess::~EtcdProcess() { Kill(); }
 
 absl::Status EtcdProcess::Start(const std::vector<std::string>& more_flags) {
-  std::vector<std::string> words = {"etcd",
+  std::vector<std::string> words = {program_,
                                     "--data-dir=" + data_dir_,
                                     "--listen-client-urls=" + client_url_,
                                     "--advertise-client-urls=" + client_url_,
@@ -92,7 +93,7 @@ absl::Status EtcdProcess::Start(const std::vector<std::string>& more_flags) {
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
-  const int error = posix_spawnp(&pid_, "etcd", &actions, nullptr, argv.data(), environ);
+  const int error = posix_spawnp(&pid_, program_.c_str(), &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   close(ends[1]);
   ETCDD_CHECK(error == 0);

@@ -1,7 +1,7 @@
 #pragma once
 
-// A real etcd server on loopback, for tests that exchange files with it. Needs etcd and etcdctl on
-// the PATH.
+// A real etcd server on loopback, for tests that exchange files or requests with it. Needs etcd and
+// etcdctl on the PATH.
 
 #include <memory>
 #include <string>
@@ -16,7 +16,8 @@ namespace etcdd::wal {
 class EtcdProcess {
  public:
   // `data_dir` is made by etcd; the same object may Start again on it, with the same ports.
-  explicit EtcdProcess(std::string data_dir);
+  // `program` may be another server that takes etcd's flags.
+  explicit EtcdProcess(std::string data_dir, std::string program = "etcd");
   // Kills a server that still runs.
   ~EtcdProcess();
 
@@ -30,12 +31,14 @@ class EtcdProcess {
   // Runs etcdctl with `arguments` (shell words); returns what it printed.
   std::string Ctl(const std::string& arguments) const;
 
+  const std::string& client_url() const { return client_url_; }
   const std::string& peer_url() const { return peer_url_; }
 
  private:
   void End(int signal);
 
   const std::string data_dir_;
+  const std::string program_;
   const std::string client_url_;
   const std::string peer_url_;
   int pid_ = -1;

@@ -464,6 +464,7 @@ class Daemon {
   // use the hub; the server and its WAL; the backend last.
   void Close() {
     server_->Stop(absl::UnavailableError("etcdserver: server stopped"));
+    storage_.GiveUpInstalling();
     network_.reset();
     wal_strand_.reset();
     background_.reset();

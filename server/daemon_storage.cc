@@ -63,6 +63,7 @@ InstallOptions DaemonStorage::Installing() const {
       [](const std::string& path) -> absl::StatusOr<std::unique_ptr<mvcc::Backend>> {
     return mvcc::OpenRocksBackend(path, {});
   };
+  options.cancelled = [this] { return giving_up_.load(); };
   return options;
 }
 

@@ -6,6 +6,7 @@
 // Open blocks and runs before the loop does. The others block too: SaveSnapshot may be called on
 // several threads, InstallImage, PurgeFiles on the background strand, SaveImage anywhere.
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -38,6 +39,8 @@ class DaemonStorage {
   bool backend_existed() const { return backend_existed_; }
   const std::string& backend_path() const { return backend_path_; }
   void Close() { backend_.reset(); }
+  // An image that is being installed is given up; the next start goes on with it. From any thread.
+  void GiveUpInstalling() { giving_up_ = true; }
 
   absl::Status SaveSnapshot(const SnapshotPoint& point) const;
   absl::StatusOr<std::unique_ptr<consensus::ImageSink>> SaveImage(uint64_t index);
@@ -59,6 +62,7 @@ class DaemonStorage {
   std::shared_ptr<mvcc::Backend> backend_;
   bool backend_existed_ = false;
   std::string backend_path_;
+  std::atomic<bool> giving_up_ = false;
 };
 
 }  // namespace etcdd::server

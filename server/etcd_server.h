@@ -305,6 +305,8 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
   void MakeCompactionRunner();
   // Tells the transport who the members are now.
   void ConnectMembers(absl::Span<const membership::Member> former);
+  void Connect(const membership::Member& member);
+  void Disconnect(uint64_t id);
 
   void ProposeMemberChange(raft::ConfChangeType type, uint64_t id, std::string context, Done done);
   absl::Status CheckReconfiguration(

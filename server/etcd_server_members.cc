@@ -56,13 +56,25 @@ void EtcdServer::SetNetwork(consensus::Transport* transport, PeerClient* peers) 
 void EtcdServer::ConnectMembers(absl::Span<const membership::Member> former) {
   if (transport_ == nullptr) return;
   for (const membership::Member& member : former) {
-    if (cluster_->member(member.id) == nullptr) transport_->RemovePeer(member.id);
+    if (cluster_->member(member.id) == nullptr) Disconnect(member.id);
   }
   for (const membership::Member& member : cluster_->members()) {
     if (member.id == identity_.member_id) continue;
-    transport_->AddPeer(member.id, member.peer_urls);
+    Connect(member);
     transport_->UpdatePeer(member.id, member.peer_urls);
   }
+}
+
+void EtcdServer::Connect(const membership::Member& member) {
+  if (transport_ == nullptr || member.id == identity_.member_id) return;
+  transport_->AddPeer(member.id, member.peer_urls);
+  metrics_->SetKnownPeer(identity_.member_id, member.id, true);
+}
+
+void EtcdServer::Disconnect(uint64_t id) {
+  if (transport_ == nullptr) return;
+  transport_->RemovePeer(id);
+  metrics_->SetKnownPeer(identity_.member_id, id, false);
 }
 
 // --- Proposing -----------------------------------------------------------------------------------
@@ -166,9 +178,17 @@ void EtcdServer::PromoteMember(uint64_t id, Done done) {
   });
 }
 
-void EtcdServer::PromoteMemberHere(uint64_t id, Done done) {
-  if (stopped_) return done(ApiError(ErrorId::kStopped), {});
-  if (!is_leader()) return done(ApiError(ErrorId::kNotLeader), {});
+void EtcdServer::PromoteMemberHere(uint64_t id, Done answer) {
+  if (stopped_) return answer(ApiError(ErrorId::kStopped), {});
+  if (!is_leader()) return answer(ApiError(ErrorId::kNotLeader), {});
+  Done done = [this, answer = std::move(answer)](absl::Status status, std::string reply) mutable {
+    if (status.ok()) {
+      metrics_->learner_promotions.Add();
+    } else {
+      metrics_->CountRefusedPromotion(std::string(status.message()));
+    }
+    answer(std::move(status), std::move(reply));
+  };
   absl::Status may = cluster_->CheckPromote(id);
   if (!may.ok()) return done(may, {});
   uint64_t leader_match = 0;
@@ -194,11 +214,7 @@ void EtcdServer::PromoteMemberHere(uint64_t id, Done done) {
     return done(may, {});
   }
   ProposeMemberChange(raft::ConfChangeType::kAddNode, id, membership::PromotionToJson(id),
-                      [this, done = std::move(done)](absl::Status status,
-                                                     std::string reply) mutable {
-                        if (status.ok()) metrics_->learner_promotions.Add();
-                        done(std::move(status), std::move(reply));
-                      });
+                      std::move(done));
 }
 
 void EtcdServer::AskLeader(PeerRequest request, PeerClient::Done done) {
@@ -250,8 +266,8 @@ absl::Status EtcdServer::ApplyMemberChange(const raft::ConfChange& change) {
                {"removed-remote-peer-is-learner", member.is_learner}});
     if (member.id == identity_.member_id) {
       OnSelfRemoved();
-    } else if (transport_ != nullptr) {
-      transport_->RemovePeer(member.id);
+    } else {
+      Disconnect(member.id);
     }
     return absl::OkStatus();
   }
@@ -296,9 +312,7 @@ absl::Status EtcdServer::ApplyMemberAddition(membership::Member member) {
              {"added-peer-id", base::LogId(member.id)},
              {"added-peer-peer-urls", member.peer_urls},
              {"added-peer-is-learner", member.is_learner}});
-  if (transport_ != nullptr && member.id != identity_.member_id) {
-    transport_->AddPeer(member.id, member.peer_urls);
-  }
+  Connect(member);
   cluster_->Add(std::move(member), *batch_);
   return absl::OkStatus();
 }

@@ -135,6 +135,18 @@ void ServerMetrics::SetAlarm(uint64_t member_id, std::string_view alarm_type, bo
                      {"alarm_type", std::string(alarm_type)}}).Set(active ? 1 : 0);
 }
 
+void ServerMetrics::CountRefusedPromotion(std::string_view reason) {
+  registry.AddCounter("etcd_server_learner_promote_failures",
+                      "Promotions refused while this member was leader.",
+                      {{"Reason", std::string(reason)}}).Add();
+}
+
+void ServerMetrics::SetKnownPeer(uint64_t local_id, uint64_t peer_id, bool known) {
+  registry.AddGauge("etcd_network_known_peers", "1 for each other member, 0 once it was removed.",
+                    {{"Local", base::LogId(local_id)}, {"Remote", base::LogId(peer_id)}})
+      .Set(known ? 1 : 0);
+}
+
 void ServerMetrics::CountHealthCheck(std::string_view page, std::string_view check, bool ok) {
   base::Metrics::Labels labels = {{"type", std::string(page)}, {"name", std::string(check)}};
   registry.AddGauge("etcd_server_healthcheck", "The last result of a check: 1 passed, 0 failed.",

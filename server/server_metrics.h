@@ -39,6 +39,9 @@ struct ServerMetrics {
   base::Counter& read_indexes_slow;
   base::Counter& slow_applies;
   base::Counter& learner_promotions;
+  // A promotion was refused; `reason` is the error's text.
+  void CountRefusedPromotion(std::string_view reason);
+  void SetKnownPeer(uint64_t local_id, uint64_t peer_id, bool known);
   base::Histogram& request_seconds(TimedRequest kind, bool success) {
     return *request_seconds_[static_cast<int>(kind)][success ? 1 : 0];
   }

@@ -106,10 +106,6 @@ absl::Status CheckPartlySupported(const FlagValues& values) {
   if (outputs != "default" && outputs != "stderr") {
     return NotSupportedYet("--log-outputs " + outputs);
   }
-  // The daemon does not ask server/discovery yet.
-  for (const char* flag : {"discovery-endpoints", "discovery-srv"}) {
-    if (!values.Text(flag).empty()) return NotSupportedYet(absl::StrCat("--", flag));
-  }
   const std::string metrics = values.Text("metrics");
   if (metrics != "basic") return NotSupportedYet("--metrics " + metrics);
   return absl::OkStatus();

@@ -208,7 +208,9 @@ class SnapshotInbox::Arrival final : public std::enable_shared_from_this<Arrival
 
 SnapshotInbox::SnapshotInbox(Context* context) : context_(context) {}
 
-SnapshotInbox::~SnapshotInbox() {
+SnapshotInbox::~SnapshotInbox() { RefuseAll(); }
+
+void SnapshotInbox::RefuseAll() {
   while (!arrivals_.empty()) {
     const auto arrival = *arrivals_.begin();
     arrival->Refuse(500, "the server is stopping");

@@ -27,6 +27,8 @@ class SnapshotInbox {
 
   // Takes a request that passed the first checks, with its body in pieces.
   void Receive(std::shared_ptr<net::Http1Exchange> exchange);
+  // Ends what is under way.
+  void RefuseAll();
   size_t size() const { return arrivals_.size(); }
 
  private:

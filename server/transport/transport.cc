@@ -19,12 +19,23 @@ Transport::Transport(TransportParts parts, Identity self)
   context_.metrics = &metrics_;
 }
 
-Transport::~Transport() = default;
+Transport::~Transport() { Stop(); }
 
 void Transport::Start(consensus::TransportEvents* events) {
   ETCDD_CHECK(!started() && events != nullptr);
   context_.events = events;
   for (const auto& [id, peer] : peers_) peer->Start();
+}
+
+void Transport::Stop() {
+  if (!started()) return;
+  inbox_.RefuseAll();
+  for (Peers* peers : {&peers_, &remotes_}) {
+    for (const auto& [id, peer] : *peers) peer->Stop();
+  }
+  // What was posted for the server is dropped.
+  *std::exchange(context_.alive, std::make_shared<bool>(true)) = false;
+  context_.events = nullptr;
 }
 
 Peer* Transport::FindPeer(raft::NodeId id) {
@@ -47,13 +58,18 @@ void Transport::Send(raft::Message message) {
 
 void Transport::SendSnapshot(raft::Message message,
                              std::unique_ptr<consensus::ImageSource> image) {
-  ETCDD_CHECK(started() && message.type == raft::MessageType::kSnap);
+  ETCDD_CHECK(message.type == raft::MessageType::kSnap);
+  if (!started()) return Discard(std::move(image));
   const raft::NodeId id = message.to;
   if (Peer* const peer = Find(id)) {
     return peer->SendSnapshot(std::move(message), std::move(image));
   }
-  context_.blocking->Post([owned = std::move(image)]() mutable { owned.reset(); });
+  Discard(std::move(image));
   context_.Post([this, id] { context_.events->OnSnapshotSent(id, false); });
+}
+
+void Transport::Discard(std::unique_ptr<consensus::ImageSource> image) {
+  context_.blocking->Post([owned = std::move(image)]() mutable { owned.reset(); });
 }
 
 void Transport::AddPeer(raft::NodeId id, std::vector<std::string> urls) {

@@ -46,6 +46,9 @@ class Transport final : public consensus::Transport {
 
   // `events` must outlive the transport.
   void Start(consensus::TransportEvents* events);
+  // Ends all connections to and from peers; the events are not called any more, and requests are
+  // answered with 503 again. A front door that is to be drained does not wait for streams then.
+  void Stop();
 
   void Send(raft::Message message) override;
   void SendSnapshot(raft::Message message,
@@ -74,6 +77,8 @@ class Transport final : public consensus::Transport {
   // Peer or remote; null: unknown.
   Peer* Find(raft::NodeId id);
   void Retire(Peers* peers, raft::NodeId id);
+  // An image nobody gets.
+  void Discard(std::unique_ptr<consensus::ImageSource> image);
 
   PeerMetrics metrics_;
   Context context_;

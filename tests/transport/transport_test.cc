@@ -178,6 +178,25 @@ TEST_F(TransportTest, AnImageThatIsNotWantedIsRefused) {
   EXPECT_THAT(a_.events.sent, ElementsAre(Pair(2, false)));
 }
 
+TEST_F(TransportTest, AStoppedTransportIsSilent) {
+  ConnectBoth();
+  a_.transport->SendSnapshot(SnapshotMessage(1, 2, 77),
+                             std::make_unique<PatternSource>(50'000'000));
+  b_.transport->Send(Heartbeat(2, 1, 3));
+  a_.transport->Stop();
+  EXPECT_FALSE(a_.transport->ActiveSince(2).has_value());
+  a_.transport->Send(Heartbeat(1, 2, 3));
+  a_.transport->SendSnapshot(SnapshotMessage(1, 2, 78), std::make_unique<PatternSource>(10));
+  ASSERT_TRUE(net_.Await([&] { return !b_.transport->ActiveSince(1).has_value(); }));
+  net_.RunFor(absl::Milliseconds(100));
+  EXPECT_TRUE(a_.events.messages.empty());
+  EXPECT_TRUE(a_.events.sent.empty());
+  EXPECT_TRUE(a_.events.unreachable.empty());
+  bool drained = false;
+  a_.door->Drain(absl::Minutes(10), [&] { drained = true; });
+  EXPECT_TRUE(net_.Await([&] { return drained; })) << "no stream is in the way";
+}
+
 TEST_F(TransportTest, SnapshotToNobodyFails) {
   a_.transport->SendSnapshot(SnapshotMessage(1, 9, 77), std::make_unique<PatternSource>(10));
   EXPECT_TRUE(a_.events.sent.empty()) << "never from within SendSnapshot";

@@ -66,12 +66,13 @@ Network::~Network() {
   loop.RunTurn(absl::ZeroDuration());
 }
 
-Member& Network::Add(raft::NodeId id, uint64_t cluster_id, const std::string& version) {
+Member& Network::Add(raft::NodeId id, uint64_t cluster_id, const std::string& version,
+                     const std::string& url) {
   Identity identity;
   identity.id = id;
   identity.cluster_id = cluster_id;
   identity.server_version = version;
-  members.push_back(std::make_unique<Member>(this, identity));
+  members.push_back(std::make_unique<Member>(this, identity, url));
   return *members.back();
 }
 
@@ -94,8 +95,9 @@ void Network::RunFor(absl::Duration duration) {
   while (clock->Monotonic() < end) loop.RunTurn(end - clock->Monotonic());
 }
 
-Member::Member(Network* n, Identity i) : network(n), identity(std::move(i)) {
-  Listen("http://127.0.0.1:0");
+Member::Member(Network* n, Identity i, const std::string& where)
+    : network(n), identity(std::move(i)) {
+  Listen(where);
   identity.peer_urls = {url()};
   transport = std::make_unique<Transport>(
       TransportParts{&network->dialer, network->blocking.get(), &network->metrics}, identity);

@@ -82,7 +82,8 @@ class Network {
 
   // A member that listens and is started; it knows nobody.
   Member& Add(raft::NodeId id, uint64_t cluster_id = kClusterId,
-              const std::string& version = "3.7.1");
+              const std::string& version = "3.7.1",
+              const std::string& url = "http://127.0.0.1:0");
   // Makes two members each other's peers.
   static void Connect(Member& a, Member& b);
   // Runs turns until `done`; false after 20 s.
@@ -100,7 +101,7 @@ class Network {
 };
 
 struct Member {
-  Member(Network* network, Identity identity);
+  Member(Network* network, Identity identity, const std::string& where);
   ~Member();
   // Closes its port and all connections, as a crash would.
   void StopListening() { door.reset(); }

@@ -420,6 +420,7 @@ class Daemon {
         static_cast<uint32_t>(std::min<int64_t>(config_.compaction_batch_revisions, UINT32_MAX));
     options.watch_progress_interval = config_.watch_progress_notify_interval;
     options.warning_apply_duration = config_.warning_apply_duration;
+    options.fast_lease_keep_alive = config_.features.fast_lease_keep_alive;
     options.lease_checkpoint = config_.features.lease_checkpoint;
     options.lease_checkpoint_persist = config_.features.lease_checkpoint_persist;
     return options;

@@ -439,36 +439,6 @@ void EtcdServer::Housekeeping() {
       });
 }
 
-void EtcdServer::ExpireLeases() {
-  lease_timer_ = parts_.strand->PostAfter(lease::kExpiryScanInterval, [this, alive = alive_] {
-    if (!*alive || stopped_) return;
-    if (lessor_->primary()) {
-      for (int64_t id :
-           lessor_->TakeExpired(lease::kExpiredPerScanMax, options_.RequestTimeout())) {
-        metrics_->leases_expired.Add();
-        LeaseRevoke(id, [id](absl::Status status, std::string) {
-          if (status.ok() || base::IsApiError(status, ErrorId::kLeaseNotFound)) return;
-          ETCDD_LOG(kWarn, "failed to revoke lease",
-                    {{"lease-id", base::LogId(static_cast<uint64_t>(id))},
-                     base::LogField(status)});
-        });
-      }
-      std::vector<lease::Checkpoint> checkpoints = lessor_->TakeCheckpoints();
-      if (!checkpoints.empty()) {
-        etcdserverpb::LeaseCheckpointRequest request;
-        for (const auto& checkpoint : checkpoints) {
-          auto* out = request.add_checkpoints();
-          out->set_id(checkpoint.id);
-          out->set_remaining_ttl(checkpoint.remaining_ttl_seconds);
-        }
-        Propose(apply::RequestKind::kLeaseCheckpoint, request.SerializeAsString(),
-                [](absl::Status, std::string) {});
-      }
-    }
-    ExpireLeases();
-  });
-}
-
 // SRV-021, SRV-023.
 absl::Status EtcdServer::TimeoutStatus(absl::Duration started) const {
   if (!has_leader()) return absl::DeadlineExceededError("context deadline exceeded");

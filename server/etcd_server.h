@@ -96,6 +96,7 @@ struct EtcdServerOptions {
   absl::Duration watch_progress_interval = absl::Minutes(10);
   // Longer applies and long reads are logged and counted (SRV-026).
   absl::Duration warning_apply_duration = absl::Milliseconds(100);
+  bool fast_lease_keep_alive = true;
   bool lease_checkpoint = false;
   bool lease_checkpoint_persist = false;
 
@@ -324,7 +325,10 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
   void MaybeSnapshot();
   std::string MembershipDocument() const;
 
-  void Propose(apply::RequestKind kind, std::string_view body, Done done);
+  // What only the leader may decide must not reach the next leader as this member's wish.
+  enum class Proposer { kAnyone, kLeaderOnly };
+  void Propose(apply::RequestKind kind, std::string_view body, Done done,
+               Proposer proposer = Proposer::kAnyone);
   // As Propose; first refuses what the quota does not let in (KV-080, KV-081).
   void ProposeWithinQuota(apply::RequestKind kind, std::string_view body, int64_t cost, Done done);
   void RaiseNoSpace(absl::AnyInvocable<void()> then);
@@ -351,6 +355,14 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
   std::string StorageVersion() const;
   void Housekeeping();
   void ExpireLeases();
+  void RevokeExpired();
+  void EnsureLeadership(absl::AnyInvocable<void(bool leads)> done);
+  void Renew(int64_t id, RenewDone done);
+  // Called instead of an answer: this member turned out not to lead.
+  using Refused = absl::AnyInvocable<void()>;
+  using AskHere = std::function<void(Refused)>;
+  void ForwardLeaseRequest(PeerRequest request, absl::Duration deadline, AskHere here,
+                           PeerClient::Done there);
   absl::Status TimeoutStatus(absl::Duration started) const;
   bool LostConnectionSince(absl::Duration started) const;
 
@@ -401,6 +413,12 @@ class EtcdServer final : private consensus::Application, public consensus::Trans
     Done done;
   };
   std::vector<LeaderMove> leader_moves_;
+  // When this member, leading, was last known to be the leader.
+  struct Leadership {
+    uint64_t term = 0;
+    absl::Duration confirmed_at = -absl::InfiniteDuration();
+  };
+  Leadership leadership_;
 
   raft::NodeId leader_ = raft::kNoNode;
   absl::Duration leader_elected_at_ = -absl::InfiniteDuration();

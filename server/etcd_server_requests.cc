@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "proto/lease.pb.h"
 #include "proto/rpc.pb.h"
 #include "server/apply/txn.h"
 #include "server/base/api_error.h"
@@ -39,23 +38,11 @@ int TimedKind(RequestKind kind) {
   ETCDD_CHECK_MSG(false, "this server does not propose such requests");
 }
 
-constexpr int kHttpOk = 200;
-constexpr int kHttpNotFound = 404;
-
-absl::Status NotPrimary() { return absl::UnknownError("not a primary lessor"); }
-
-// The leader answered, but not with what was asked for: it has just lost its office, or lags.
-absl::Status LeaderRefused(const PeerReply& reply) {
-  ETCDD_LOG(kWarn, "the leader refused a request about a lease",
-            {{"status", reply.status}, {"answer", reply.body}});
-  return ApiError(ErrorId::kTimeout);
-}
-
 }  // namespace
 
 // --- Writes --------------------------------------------------------------------------------------
 
-void EtcdServer::Propose(RequestKind kind, std::string_view body, Done done) {
+void EtcdServer::Propose(RequestKind kind, std::string_view body, Done done, Proposer proposer) {
   if (stopped_) return done(ApiError(ErrorId::kStopped), {});
   const raft::RawNode& node = raft_->node();
   if (node.committed() > applied_ + kUnappliedEntriesMax ||
@@ -71,6 +58,7 @@ void EtcdServer::Propose(RequestKind kind, std::string_view body, Done done) {
   const absl::Duration timeout = options_.RequestTimeout();
   waiter_.Register(id, now, timeout, data.size(), TimedKind(kind),
                    std::move(done));
+  if (proposer == Proposer::kLeaderOnly) return raft_->ProposeAsLeader(std::move(data));
   raft_->Propose(std::move(data), now + timeout);
 }
 
@@ -111,24 +99,6 @@ void EtcdServer::Txn(const etcdserverpb::TxnRequest& request, std::string_view b
 
 void EtcdServer::Compact(std::string_view body, Done done) {
   Propose(RequestKind::kCompaction, body, std::move(done));
-}
-
-void EtcdServer::LeaseGrant(int64_t id, int64_t ttl_seconds, Done done) {
-  while (id == 0) {
-    id = static_cast<int64_t>(parts_.random->Next() >> 1);
-    if (lessor_->Exists(id)) id = 0;
-  }
-  std::string body;
-  base::AppendVarintField(1, static_cast<uint64_t>(ttl_seconds), &body);
-  base::AppendVarintField(2, static_cast<uint64_t>(id), &body);
-  ProposeWithinQuota(RequestKind::kLeaseGrant, body, apply::kLeaseGrantCostBytes,
-                     std::move(done));
-}
-
-void EtcdServer::LeaseRevoke(int64_t id, Done done) {
-  std::string body;
-  base::AppendVarintField(1, static_cast<uint64_t>(id), &body);
-  Propose(RequestKind::kLeaseRevoke, body, std::move(done));
 }
 
 void EtcdServer::Alarm(std::string_view body, Done done) {
@@ -265,85 +235,8 @@ void EtcdServer::DoReadOnlyTxn(const etcdserverpb::TxnRequest& request, Done don
   });
 }
 
-// --- Leases --------------------------------------------------------------------------------------
-
-void EtcdServer::LeaseRenew(int64_t id, RenewDone done) {
-  if (stopped_) return done(ApiError(ErrorId::kStopped), 0);
-  if (lessor_->primary()) return LeaseRenewHere(id, std::move(done));
-  etcdserverpb::LeaseKeepAliveRequest body;
-  body.set_id(id);
-  PeerRequest request{"POST", "/leases", "application/protobuf", body.SerializeAsString(), {}};
-  AskLeader(std::move(request), [done = std::move(done)](absl::StatusOr<PeerReply> reply) mutable {
-    if (!reply.ok()) return done(reply.status(), 0);
-    if (reply->status == kHttpNotFound) return done(absl::OkStatus(), 0);
-    etcdserverpb::LeaseKeepAliveResponse response;
-    if (reply->status != kHttpOk || !response.ParseFromString(reply->body)) {
-      return done(LeaderRefused(*reply), 0);
-    }
-    done(absl::OkStatus(), response.ttl());
-  });
-}
-
 void EtcdServer::WhenApplied(uint64_t index, LinearizableReader::Ready done) {
   reader_->WhenApplied(index, kCatchUpTimeout, std::move(done));
-}
-
-void EtcdServer::LeaseRenewHere(int64_t id, RenewDone done) {
-  if (stopped_) return done(ApiError(ErrorId::kStopped), 0);
-  if (!lessor_->primary()) return done(NotPrimary(), 0);
-  const lease::Renewal renewal = lessor_->Renew(id);
-  switch (renewal.outcome) {
-    case lease::Renewal::Outcome::kRenewed:
-      metrics_->leases_renewed.Add();
-      return done(absl::OkStatus(), renewal.ttl_seconds);
-    case lease::Renewal::Outcome::kNotFound:
-      return done(absl::OkStatus(), 0);
-    case lease::Renewal::Outcome::kExpired:  // LEASE-011
-      lessor_->OnGone(id, [done = std::move(done)]() mutable { done(absl::OkStatus(), 0); });
-      return;
-    case lease::Renewal::Outcome::kNeedsCheckpoint: {
-      etcdserverpb::LeaseCheckpointRequest request;
-      request.add_checkpoints()->set_id(id);
-      Propose(RequestKind::kLeaseCheckpoint, request.SerializeAsString(),
-              [this, id, done = std::move(done)](absl::Status status, std::string) mutable {
-                if (!status.ok()) return done(std::move(status), 0);
-                metrics_->leases_renewed.Add();
-                done(absl::OkStatus(), lessor_->RenewAfterCheckpoint(id).ttl_seconds);
-              });
-      return;
-    }
-  }
-}
-
-void EtcdServer::LeaseTimeToLive(int64_t id, bool with_keys, LeaseInfoDone done) {
-  if (stopped_) return done(ApiError(ErrorId::kStopped));
-  if (lessor_->primary()) return done(LeaseTimeToLiveHere(id, with_keys));
-  leasepb::LeaseInternalRequest body;
-  body.mutable_leasetimetoliverequest()->set_id(id);
-  body.mutable_leasetimetoliverequest()->set_keys(with_keys);
-  PeerRequest request{"POST", "/leases/internal", "application/protobuf",
-                      body.SerializeAsString(), {}};
-  AskLeader(std::move(request), [done = std::move(done)](absl::StatusOr<PeerReply> reply) mutable {
-    if (!reply.ok()) return done(reply.status());
-    if (reply->status == kHttpNotFound) return done(LeaseInfo());
-    leasepb::LeaseInternalResponse response;
-    if (reply->status != kHttpOk || !response.ParseFromString(reply->body)) {
-      return done(LeaderRefused(*reply));
-    }
-    const auto& lease = response.leasetimetoliveresponse();
-    done(LeaseInfo{lease.ttl(), lease.grantedttl(), {lease.keys().begin(), lease.keys().end()}});
-  });
-}
-
-absl::StatusOr<LeaseInfo> EtcdServer::LeaseTimeToLiveHere(int64_t id, bool with_keys) const {
-  if (stopped_) return ApiError(ErrorId::kStopped);
-  if (!lessor_->primary()) return NotPrimary();
-  const lease::TimeToLive ttl = lessor_->GetTimeToLive(id);
-  LeaseInfo info{ttl.ttl_seconds, ttl.granted_ttl_seconds, {}};
-  if (!with_keys) return info;
-  auto keys = lessor_->Keys(id);
-  if (keys.ok()) info.keys = *std::move(keys);
-  return info;
 }
 
 // --- Maintenance ---------------------------------------------------------------------------------

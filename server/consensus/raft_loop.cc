@@ -53,6 +53,11 @@ void RaftLoop::Propose(base::Bytes data, absl::Duration deadline) {
   ScheduleDrive();
 }
 
+void RaftLoop::ProposeAsLeader(base::Bytes data) {
+  proposals_.push_back({std::move(data), parts_.clock->Monotonic(), std::nullopt, true});
+  ScheduleDrive();
+}
+
 void RaftLoop::ProposeConfChange(raft::ConfChange change, absl::Duration deadline) {
   proposals_.push_back({base::Bytes(), deadline, std::move(change)});
   ScheduleDrive();
@@ -151,7 +156,9 @@ void RaftLoop::FlushProposals() {
   }
   std::vector<base::Bytes> batch;
   batch.reserve(proposals_.size());
+  const bool leads = node_->state() == raft::StateType::kLeader;
   for (Proposal& proposal : proposals_) {
+    if (proposal.as_leader && !leads) continue;
     if (!proposal.conf_change.has_value()) {
       batch.push_back(std::move(proposal.data));
       continue;

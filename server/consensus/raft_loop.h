@@ -97,6 +97,9 @@ class RaftLoop {
   // Queues entry data. While no leader is known it waits here, and is dropped at `deadline` (on
   // Clock::Monotonic) without having entered the log (SRV-023); the proposer has its own timeout.
   void Propose(base::Bytes data, absl::Duration deadline);
+  // The same, dropped unless this node leads by the time it enters raft: what only a leader may ask
+  // for must not be passed on to the next one.
+  void ProposeAsLeader(base::Bytes data);
   void ProposeConfChange(raft::ConfChange change, absl::Duration deadline);
   // The answer arrives as a ReadState with this context. False: dropped (no leader).
   void ReadIndex(base::Bytes context);
@@ -162,6 +165,7 @@ class RaftLoop {
     base::Bytes data;
     absl::Duration deadline;
     std::optional<raft::ConfChange> conf_change;  // instead of data
+    bool as_leader = false;
   };
   void ProposeBatch(std::vector<base::Bytes>* batch);
 

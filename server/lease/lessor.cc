@@ -1,6 +1,7 @@
 #include "server/lease/lessor.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "proto/lease.pb.h"
@@ -76,7 +77,7 @@ void Lessor::Remove(int64_t id, mvcc::Batch& batch) {
   std::unique_ptr<Lease> lease = std::move(found->second);
   leases_.erase(found);
   batch.Delete(mvcc::Bucket::kLease, LeaseRecordKey(id));
-  for (auto& done : lease->on_gone) done();
+  for (auto& done : lease->on_gone) done(true);
 }
 
 void Lessor::ApplyCheckpoint(const Checkpoint& checkpoint, mvcc::Batch& batch) {
@@ -148,10 +149,14 @@ void Lessor::Demote() {
   primary_ = false;
   expiries_ = DueQueue();
   checkpoints_ = DueQueue();
+  std::vector<GoneDone> waiting;
   for (auto& [id, lease] : leases_) {
     lease->expiry = absl::InfiniteDuration();
     lease->next_checkpoint = absl::InfiniteDuration();
+    std::move(lease->on_gone.begin(), lease->on_gone.end(), std::back_inserter(waiting));
+    lease->on_gone.clear();
   }
+  for (GoneDone& done : waiting) done(false);
 }
 
 Renewal Lessor::Renew(int64_t id) {
@@ -180,13 +185,19 @@ Renewal Lessor::Extend(Lease& lease) {
   return {Renewal::Outcome::kRenewed, lease.ttl_seconds};
 }
 
-void Lessor::OnGone(int64_t id, absl::AnyInvocable<void()> done) {
+void Lessor::OnGone(int64_t id, GoneDone done) {
   Lease* lease = Find(id);
   if (lease == nullptr) {
-    done();
+    done(true);
     return;
   }
   lease->on_gone.push_back(std::move(done));
+}
+
+bool Lessor::HasDue() const {
+  const absl::Duration now = clock_.Monotonic();
+  return (!expiries_.empty() && expiries_.top().first <= now) ||
+         (!checkpoints_.empty() && checkpoints_.top().first <= now);
 }
 
 std::vector<int64_t> Lessor::TakeExpired(size_t max, absl::Duration retry_after) {

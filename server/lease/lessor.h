@@ -106,10 +106,14 @@ class Lessor final : public mvcc::LeaseAttacher {
   // As Renew, after the checkpoint has been reset.
   Renewal RenewAfterCheckpoint(int64_t id);
   // Runs `done` once the lease is gone (at once if it is).
-  void OnGone(int64_t id, absl::AnyInvocable<void()> done);
+  // False: this member was demoted first, and others decide about the lease now.
+  using GoneDone = absl::AnyInvocable<void(bool gone)>;
+  void OnGone(int64_t id, GoneDone done);
   // Ids past their end, oldest first, at most `max`; each is handed out again only after
   // `retry_after`, should the revoke not come through.
   std::vector<int64_t> TakeExpired(size_t max, absl::Duration retry_after);
+  // Whether one of these two has something to give.
+  bool HasDue() const;
   // Leases whose remaining TTL is due to be checkpointed, at most kCheckpointsPerEntryMax.
   std::vector<Checkpoint> TakeCheckpoints();
 
@@ -131,7 +135,7 @@ class Lessor final : public mvcc::LeaseAttacher {
     absl::Duration queued_at = absl::InfiniteDuration();
     absl::Duration next_checkpoint = absl::InfiniteDuration();
     absl::btree_set<std::string> keys;
-    std::vector<absl::AnyInvocable<void()>> on_gone;
+    std::vector<GoneDone> on_gone;
     int64_t RemainingSeconds() const {
       return remaining_ttl_seconds > 0 ? remaining_ttl_seconds : ttl_seconds;
     }

@@ -112,15 +112,25 @@ TEST_F(LessorTest, RenewalGivesTheFullTimeButNeverResurrects) {
   clock_.AdvanceBy(absl::Seconds(1));
   EXPECT_EQ(lessor_->Renew(1).outcome, Renewal::Outcome::kExpired);
   bool gone = false;
-  lessor_->OnGone(1, [&] { gone = true; });
+  lessor_->OnGone(1, [&](bool was_revoked) { gone = was_revoked; });
   EXPECT_FALSE(gone);
   EXPECT_EQ(Expired(), std::vector<int64_t>{1});
   Remove(1);
   EXPECT_TRUE(gone);
   EXPECT_EQ(lessor_->Renew(1).outcome, Renewal::Outcome::kNotFound);
   bool at_once = false;
-  lessor_->OnGone(1, [&] { at_once = true; });
+  lessor_->OnGone(1, [&](bool was_revoked) { at_once = was_revoked; });
   EXPECT_TRUE(at_once);
+}
+
+TEST_F(LessorTest, WhoWaitsForARevokeHearsOfTheDemotion) {
+  lessor_->Promote(absl::ZeroDuration());
+  ASSERT_TRUE(Grant(1, 5).ok());
+  clock_.AdvanceBy(absl::Seconds(5));
+  std::optional<bool> gone;
+  lessor_->OnGone(1, [&](bool was_revoked) { gone = was_revoked; });
+  lessor_->Demote();
+  EXPECT_EQ(gone, false);
 }
 
 TEST_F(LessorTest, NewLeaderStartsEveryTimerAnew) {

@@ -466,7 +466,8 @@ class Daemon {
   void Close() {
     server_->Stop(absl::UnavailableError("etcdserver: server stopped"));
     storage_.GiveUpInstalling();
-    network_.reset();
+    resolver_.reset();
+    images_.reset();
     wal_strand_.reset();
     background_.reset();
     hasher_.reset();
@@ -508,8 +509,9 @@ class Daemon {
   std::unique_ptr<base::Strand> hasher_ = base::NewThreadStrand("etcdd-hash");
   std::unique_ptr<base::Strand> reader_ = base::NewThreadStrand("etcdd-reader");
   // Names of peers, and images on their way to and from them.
-  std::unique_ptr<base::Strand> network_ = base::NewThreadStrand("etcdd-network");
-  DaemonPeers peers_{{&loop_, network_.get(), &metrics_, nullptr}};
+  std::unique_ptr<base::Strand> resolver_ = base::NewThreadStrand("etcdd-resolver");
+  std::unique_ptr<base::Strand> images_ = base::NewThreadStrand("etcdd-images");
+  DaemonPeers peers_{{&loop_, resolver_.get(), images_.get(), &metrics_, nullptr}};
   LateDispatcher late_dispatcher_;
   std::unique_ptr<base::File> lock_;
   size_t connections_max_ = 0;

@@ -15,7 +15,7 @@ constexpr absl::Duration kTurnMax = absl::Milliseconds(100);
 
 DaemonPeers::DaemonPeers(Parts parts)
     : parts_(std::move(parts)),
-      dialer_({parts_.loop, parts_.blocking, parts_.tls}),
+      dialer_({parts_.loop, parts_.resolver, parts_.tls}),
       client_(&dialer_),
       handler_([this](std::shared_ptr<net::Http1Exchange> exchange) {
         if (raft_pages_.has_value()) return (*raft_pages_->handler())(std::move(exchange));

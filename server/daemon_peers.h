@@ -40,7 +40,8 @@ class DaemonPeers {
   // All outlive this object.
   struct Parts {
     net::EventLoop* loop = nullptr;
-    base::Strand* blocking = nullptr;  // names, and images on their way
+    base::Strand* resolver = nullptr;  // looks names up
+    base::Strand* blocking = nullptr;  // images on their way
     base::Metrics* metrics = nullptr;
     net::ClientTlsFactory tls;
   };

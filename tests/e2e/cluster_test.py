@@ -322,33 +322,6 @@ class ClusterTest(case.MemberTest):
         self.assertTrue(any("permanently removed" in line.get("error", "")
                             for line in other.log()))
 
-    def test_members_find_each_other_through_a_registry(self):
-        registry = self.member().start()
-        token = "e2e-token"
-        self.client(registry).put(f"/_etcd/registry/{token}/_config/size".encode(), b"3")
-        cluster = self.cluster(3)
-        for m in cluster.members:
-            at = m.args.index("--initial-cluster")
-            m.args[at:at + 2] = ["--discovery-token", token, "--discovery-endpoints",
-                                 f"http://{registry.endpoint}"]
-        cluster.start()
-        clients = [self.client(m) for m in cluster.members]
-        clients[0].put(b"k", b"v")
-        self.assertEqual([c.value(b"k") for c in clients], [b"v"] * 3)
-        # A fourth comes too late.
-        late = member.Cluster(1)
-        self.addCleanup(late.stop)
-        m = late.members[0]
-        at = m.args.index("--initial-cluster")
-        m.args[at:at + 2] = ["--discovery-token", token, "--discovery-endpoints",
-                             f"http://{registry.endpoint}"]
-        self.assertEqual(m.run_to_end(), 1)
-        self.assertIn("discovery: cluster is full", m.log_text())
-        # A restart asks nobody.
-        registry.kill()
-        cluster.members[0].kill()
-        cluster.members[0].start()
-
     def test_joining_is_refused_with_a_reason(self):
         cluster = self.started(1)
         joiner = cluster.joiner()

@@ -15,6 +15,9 @@ _MASKS = [
     (re.compile(r"127\.0\.0\.1:\d+"), "ENDPOINT"),
     (re.compile(r"\blease [0-9a-f]{16}"), "lease ID"),
     (re.compile(r"^[0-9a-f]{16}$", re.M), "ID"),
+    (re.compile(r"\bMember +[0-9a-f]+ "), "Member ID "),
+    # The new member stands before or behind those it joins.
+    (re.compile(r"ETCD_INITIAL_CLUSTER=.*"), "ETCD_INITIAL_CLUSTER"),
     (re.compile(r'"(ID|id|lease)":\d+'), r'"\1":ID'),
     (re.compile(r'"(ID|Lease)" : [1-9]\d*'), r'"\1" : ID'),
     (re.compile(r"remaining\(\d+s\)"), "remaining(N)"),

@@ -3,9 +3,11 @@
 #include "server/bootstrap.h"
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
+#include "raft/conf_change.h"
 #include "server/base/coding.h"
 #include "tests/server/member_fixture.h"
 
@@ -135,6 +137,148 @@ TEST_F(AfterSnapshotTest, UnreadableConsistentIndexIsRefused) {
   batch->Put(mvcc::Bucket::kMeta, kConsistentIndexKey, "abc");
   ASSERT_TRUE(member_.backend->Write(*batch).ok());
   EXPECT_TRUE(absl::IsDataLoss(Start().status()));
+}
+
+// --- Several members ---
+
+class SeveralMembersTest : public BootstrapTest {
+ protected:
+  static membership::Member Named(const std::string& name) {
+    membership::Member member;
+    member.name = name;
+    member.peer_urls = {"http://" + name + ":2380"};
+    return member;
+  }
+  // The options of one of the members a, b and c of a new cluster.
+  static void MakeOneOfThree(const std::string& name, MemberFixture* member) {
+    member->bootstrap.name = name;
+    member->bootstrap.peer_urls = Named(name).peer_urls;
+    for (const char* other : {"a", "b", "c"}) {
+      if (other != name) member->bootstrap.others.push_back(Named(other));
+    }
+  }
+  static std::vector<wal::Entry> LogOf(MemberFixture& member) {
+    auto contents = wal::ReadContents(member.fs, member.bootstrap.wal_dir, {});
+    EXPECT_TRUE(contents.ok()) << contents.status();
+    return std::move(contents->entries);
+  }
+};
+
+TEST_F(SeveralMembersTest, EachOfANewClusterWritesTheSameFirstEntries) {
+  std::vector<std::string> first;
+  uint64_t cluster_id = 0;
+  for (const char* name : {"a", "b", "c"}) {
+    MemberFixture member;
+    MakeOneOfThree(name, &member);
+    const auto started = Bootstrap(member.fs, member.bootstrap, *member.backend);
+    ASSERT_TRUE(started.ok()) << started.status();
+    EXPECT_EQ(started->member_id,
+              membership::MakeMemberId(member.bootstrap.peer_urls, "etcd-cluster"));
+    EXPECT_EQ(started->storage->hard_state().commit, 3u);
+    std::vector<std::string> entries;
+    for (const wal::Entry& entry : LogOf(member)) entries.emplace_back(entry.data.view());
+    ASSERT_EQ(entries.size(), 3u);
+    if (first.empty()) {
+      first = entries;
+      cluster_id = started->cluster_id;
+    }
+    EXPECT_EQ(entries, first);
+    EXPECT_EQ(started->cluster_id, cluster_id);
+  }
+}
+
+TEST_F(SeveralMembersTest, LostFirstEntriesAreWrittenAgainForAll) {
+  MakeOneOfThree("b", &member_);
+  ASSERT_TRUE(Start().ok());
+  const auto whole = wal::ReadContents(member_.fs, member_.bootstrap.wal_dir, {});
+  ASSERT_TRUE(whole.ok());
+  ASSERT_TRUE(member_.fs.RemoveTree(member_.bootstrap.wal_dir).ok());
+  ASSERT_TRUE(wal::Wal::Create(member_.fs, member_.bootstrap.wal, member_.bootstrap.wal_dir,
+                               whole->metadata).ok());
+  const auto started = Start();
+  ASSERT_TRUE(started.ok()) << started.status();
+  EXPECT_EQ(started->storage->LastIndex(), 3u);
+  EXPECT_EQ(started->storage->hard_state().commit, 3u);
+}
+
+TEST_F(SeveralMembersTest, AJoiningMemberBeginsWithNothingAndTheIdsItWasGiven) {
+  member_.bootstrap.join = JoinedCluster{0xbeef, 13, {Named("a"), Named("b"), Named("c")}};
+  {
+    const auto joined = Start();
+    ASSERT_TRUE(joined.ok()) << joined.status();
+    EXPECT_EQ(joined->cluster_id, 0xbeefu);
+    EXPECT_EQ(joined->member_id, 13u);
+    EXPECT_EQ(joined->storage->LastIndex(), 0u);
+    EXPECT_EQ(joined->remotes.size(), 3u);
+  }
+  // Killed before it was told anything, it is still a member of that cluster and of no other.
+  member_.bootstrap.join.reset();
+  const auto again = Start();
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->restarted);
+  EXPECT_EQ(again->cluster_id, 0xbeefu);
+  EXPECT_EQ(again->storage->LastIndex(), 0u);
+  EXPECT_TRUE(again->remotes.empty());
+}
+
+// BOOT-007.
+TEST_F(SeveralMembersTest, ForceNewClusterDropsTheOthersAndWhatWasNotCommitted) {
+  MakeOneOfThree("a", &member_);
+  uint64_t self = 0;
+  {
+    auto started = Start();
+    ASSERT_TRUE(started.ok());
+    self = started->member_id;
+    const wal::EntryView uncommitted{0, 1, 4, "never agreed on"};
+    ASSERT_TRUE(started->wal->Save({1, 0, 3}, absl::MakeConstSpan(&uncommitted, 1)).ok());
+    ASSERT_TRUE(started->wal->Close().ok());
+  }
+  member_.bootstrap.force_new_cluster = true;
+  const absl::Status status = member_.Start();
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(member_.ready);
+  EXPECT_TRUE(member_.server->is_leader());
+  EXPECT_EQ(member_.server->identity().member_id, self);
+  ASSERT_EQ(member_.server->cluster().members().size(), 1u);
+  EXPECT_EQ(member_.server->cluster().removed_ids().size(), 2u);
+  EXPECT_TRUE(member_.Put("k", "v").ok());
+  for (const wal::Entry& entry : LogOf(member_)) EXPECT_NE(entry.data.view(), "never agreed on");
+  // Once more, with nothing left to remove.
+  member_.Stop();
+  ASSERT_TRUE(member_.Start().ok());
+  EXPECT_EQ(member_.Get("k"), "v");
+}
+
+TEST_F(SeveralMembersTest, ForceNewClusterMakesALearnerAVoter) {
+  member_.bootstrap.join = JoinedCluster{0xbeef, 13, {}};
+  {
+    auto joined = Start();
+    ASSERT_TRUE(joined.ok());
+    std::vector<base::Bytes> changes;
+    for (const uint64_t id : {11, 13}) {
+      membership::Member member = Named(std::to_string(id));
+      member.id = id;
+      member.is_learner = id == 13;
+      raft::ConfChange change;
+      change.type = member.is_learner ? raft::ConfChangeType::kAddLearnerNode
+                                      : raft::ConfChangeType::kAddNode;
+      change.node_id = id;
+      change.context = base::Bytes::Copy(membership::MemberToJson(member));
+      changes.push_back(raft::Encode(change));
+    }
+    const std::vector<wal::EntryView> entries = {{1, 1, 1, changes[0].view()},
+                                                 {1, 1, 2, changes[1].view()}};
+    ASSERT_TRUE(joined->wal->Save({1, 0, 2}, entries).ok());
+    ASSERT_TRUE(joined->wal->Close().ok());
+  }
+  member_.bootstrap.force_new_cluster = true;
+  const absl::Status status = member_.Start();
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(member_.server->is_leader());
+  const auto members = member_.server->cluster().members();
+  ASSERT_EQ(members.size(), 1u);
+  EXPECT_EQ(members[0].id, 13u);
+  EXPECT_FALSE(members[0].is_learner);
 }
 
 // Power fails after each disk operation of the first start; the next start must work, and the

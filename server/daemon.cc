@@ -88,17 +88,29 @@ sigset_t StopSignals() {
   return set;
 }
 
-// Waits, but ends early when the process is asked to stop. True: asked to stop.
-bool WaitForStop(absl::Duration at_most) {
+// Waits, but ends early when the process is asked to stop. The signal that asked, or 0.
+int WaitForStop(absl::Duration at_most) {
   const sigset_t set = StopSignals();
   const timespec timeout = absl::ToTimespec(at_most);
-  return sigtimedwait(&set, nullptr, &timeout) > 0;
+  return std::max(sigtimedwait(&set, nullptr, &timeout), 0);
+}
+
+// Ends the process by a signal it has already acted upon, so that whoever waits for it sees why it
+// ended (SRV-003). As the first process of a container it has no default action.
+void EndBySignal(int number) {
+  if (getpid() == 1) return;
+  signal(number, SIG_DFL);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, number);
+  raise(number);
+  sigprocmask(SIG_UNBLOCK, &set, nullptr);
 }
 
 // Turns SIGINT and SIGTERM into a call on the loop.
 class SignalWatcher final : private net::IoHandler {
  public:
-  SignalWatcher(net::EventLoop* loop, absl::AnyInvocable<void()> on_signal)
+  SignalWatcher(net::EventLoop* loop, absl::AnyInvocable<void(int)> on_signal)
       : loop_(loop), on_signal_(std::move(on_signal)) {
     const sigset_t set = StopSignals();
     fd_ = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -115,12 +127,12 @@ class SignalWatcher final : private net::IoHandler {
     while (read(fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
       ETCDD_LOG(kInfo, "received signal; shutting down",
                 {{"signal", info.ssi_signo == SIGINT ? "interrupt" : "terminated"}});
-      on_signal_();
+      on_signal_(static_cast<int>(info.ssi_signo));
     }
   }
 
   net::EventLoop* const loop_;
-  absl::AnyInvocable<void()> on_signal_;
+  absl::AnyInvocable<void(int)> on_signal_;
   int fd_ = -1;
 };
 
@@ -132,7 +144,7 @@ class Daemon {
   int Run() {
     const absl::Status opened = Open();
     if (!opened.ok()) {
-      if (stop_asked_) return 0;
+      if (stop_signal_ != 0) return 0;
       ETCDD_LOG(kFatal, "discovery failed", {base::LogField(opened)});
       return 1;
     }
@@ -140,6 +152,8 @@ class Daemon {
     Close();
     return failed_ ? 1 : 0;
   }
+  // That asked for the stop; 0: none.
+  int stop_signal() const { return stop_signal_; }
 
  private:
   absl::Status Open() {
@@ -180,6 +194,12 @@ class Daemon {
                {"pre-vote", config_.pre_vote}});
   }
 
+  // Waits for at most so long.
+  bool IsStopAsked(absl::Duration at_most) {
+    stop_signal_ = WaitForStop(at_most);
+    return stop_signal_ != 0;
+  }
+
   absl::Status OpenDataDir() {
     ETCDD_ASSIGN_OR_RETURN(const DataDirFindings findings, InspectDataDir(*fs_, dir_));
     for (const std::string& name : findings.unknown_names) {
@@ -211,8 +231,7 @@ class Daemon {
         ETCDD_LOG(kWarn, "db file is flocked by another process, or taking too long",
                   {{"path", dir_.LockFile()}, {"took", base::LogDuration(waited)}});
       }
-      if (WaitForStop(kLockRetryInterval)) {
-        stop_asked_ = true;
+      if (IsStopAsked(kLockRetryInterval)) {
         return absl::CancelledError("stopped while waiting for the data directory");
       }
     }
@@ -279,8 +298,8 @@ class Daemon {
                 {{"wal-dir", dir_.WalDir()}});
       return absl::OkStatus();
     }
-    absl::StatusOr<Config> found = discovery::Discover(config_, WaitForStop);
-    stop_asked_ |= absl::IsCancelled(found.status());
+    absl::StatusOr<Config> found = discovery::Discover(
+        config_, [this](absl::Duration at_most) { return IsStopAsked(at_most); });
     ETCDD_RETURN_IF_ERROR(found.status());
     config_ = *std::move(found);
     return CheckInitialCluster(config_);
@@ -427,7 +446,7 @@ class Daemon {
   }
 
   void Serve() {
-    SignalWatcher signals(&loop_, [this] { BeginStop(); });
+    SignalWatcher signals(&loop_, [this](int number) { BeginStop(number); });
     for (const Url& url : config_.listen_metrics_urls) {
       ETCDD_LOG(kInfo, "serving metrics", {{"address", url.ToString()}});
     }
@@ -449,8 +468,8 @@ class Daemon {
     loop_.Run();
   }
 
-  void BeginStop() {
-    if (std::exchange(stop_asked_, true)) return;
+  void BeginStop(int signal_number) {
+    if (std::exchange(stop_signal_, signal_number) != 0) return;
     health_->SetServing(false);
     auto_compactor_->Stop();
     door_->Drain(server_->options().RequestTimeout(), [this] {
@@ -530,7 +549,7 @@ class Daemon {
   std::optional<AutoCompactor> auto_compactor_;
   std::optional<net::FrontDoor> door_;
   std::optional<net::FrontDoor> monitoring_door_;
-  bool stop_asked_ = false;
+  int stop_signal_ = 0;
   bool failed_ = false;
 };
 
@@ -540,7 +559,15 @@ int RunDaemon(const Config& config) {
   const sigset_t set = StopSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  return Daemon(config).Run();
+  int code = 0;
+  int stop_signal = 0;
+  {
+    Daemon daemon(config);
+    code = daemon.Run();
+    stop_signal = daemon.stop_signal();
+  }
+  if (code == 0 && stop_signal != 0) EndBySignal(stop_signal);
+  return code;
 }
 
 }  // namespace etcdd::server

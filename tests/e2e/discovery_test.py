@@ -64,7 +64,7 @@ class DiscoveryTest(case.MemberTest):
         first = self.newcomer("m0", registry).launch()
         first.wait_for_log("waiting for peers from discovery service")
         first.signal(signal.SIGTERM)
-        self.assertEqual(first.wait(), 0)
+        self.assertEqual(first.wait(), -signal.SIGTERM)
         first.launch()
         second = self.newcomer("m1", registry).launch()
         first.wait_for_log(first.ready)

@@ -18,7 +18,7 @@ from case import MemberTest
 
 class StopTest(MemberTest):
 
-    def test_idle_member_stops_at_once_with_exit_code_0(self):
+    def test_idle_member_stops_at_once_and_ends_by_the_signal(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(number):
                 m = self.member().start()
@@ -26,7 +26,7 @@ class StopTest(MemberTest):
                     client.put(b"k", b"v")
                 begin = time.monotonic()
                 m.signal(number)
-                self.assertEqual(m.wait(), 0)
+                self.assertEqual(m.wait(), -number)
                 self.assertLess(time.monotonic() - begin, 1.5)
                 self.assertIn("received signal; shutting down", m.messages())
                 self.assertEqual(m.messages()[-1], "closed etcd server")
@@ -85,7 +85,7 @@ class StopTest(MemberTest):
         with self.assertRaises(grpc.RpcError) as caught:
             next(stream)
         self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
-        self.assertEqual(m.wait(), 0)
+        self.assertEqual(m.wait(), -signal.SIGTERM)
         # At most the request timeout of 7 s, after which open streams are cut.
         self.assertLess(time.monotonic() - begin, 8)
 
@@ -93,7 +93,7 @@ class StopTest(MemberTest):
         m = self.member().start()
         m.signal(signal.SIGTERM)
         m.signal(signal.SIGTERM)
-        self.assertEqual(m.wait(), 0)
+        self.assertEqual(m.wait(), -signal.SIGTERM)
 
 
 class RestartTest(MemberTest):

@@ -120,9 +120,11 @@ class Member:
         return self.process.wait(timeout=seconds)
 
     def terminate(self, seconds=PATIENCE_SECONDS):
-        """SIGTERM and the exit code that follows it."""
+        """SIGTERM and the exit code that follows it; 0 if the signal itself ended the process, as
+        it does after an orderly stop."""
         self.signal(signal.SIGTERM)
-        return self.wait(seconds)
+        code = self.wait(seconds)
+        return 0 if code == -signal.SIGTERM else code
 
     def run_to_end(self, **popen):
         """For starts that must be refused: runs until the process ends; returns its exit code."""

@@ -61,7 +61,7 @@ test: build
 test-slow: build
 	ctest --preset dev -LE mutation
 
-# Breaks raft/ rule by rule: would its tests notice? Takes the better part of an hour.
+# Breaks raft/ rule by rule: would its tests notice?
 mutation: build
 	ctest --preset dev -L mutation
 

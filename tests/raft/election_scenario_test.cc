@@ -174,6 +174,28 @@ TEST(ElectionScenario, NodesTimeOutMostlyAlone) {
   EXPECT_GT(alone, 120);
 }
 
+TEST(ElectionScenario, WhateverTheLeaderSendsResetsTheTimer) {
+  Snapshot snapshot;
+  snapshot.index = 20;
+  snapshot.term = 2;
+  snapshot.conf_state.voters = {1, 2, 3};
+  Message snap = MakeMessage(MessageType::kSnap, 2, 1, 2);
+  snap.snapshot = std::make_shared<const Snapshot>(snapshot);
+  for (const Message& m : {MakeApp(2, 1, 2, 10, 1, 10, {}), MakeHeartbeat(2, 1, 2, 10), snap}) {
+    TestNode node({});
+    // In the term already, so that adopting it resets nothing.
+    StepAndRun(&node, MakeVote(MessageType::kVote, 3, 1, 2, 1, 0));
+    node.raft().SetRandomizedElectionTimeout(10);
+    node.Tick(9);
+    StepAndRun(&node, m);
+    EXPECT_EQ(node.raft().leader(), 2u);
+    node.Tick(9);
+    EXPECT_EQ(node.raft().state(), StateType::kFollower);
+    node.Tick(1);
+    EXPECT_EQ(node.raft().state(), StateType::kCandidate);
+  }
+}
+
 TEST(ElectionScenario, OnlyATransferForcesLeases) {
   TestNode node({});
   node.raft().Campaign();

@@ -91,6 +91,20 @@ TEST(ReplicationScenario, AnAcknowledgementEndsTheWaitOfThatMemberOnly) {
   EXPECT_TRUE(Peer(node, 3).paused);
 }
 
+TEST(ReplicationScenario, AnAnswerLetsAsManyAppendsGoAsThereIsRoomFor) {
+  TestNode node(With(+[](Config* config) {
+    config->inflight_messages_max = 3;
+    config->message_bytes_max = 0;  // one entry a message
+    config->committed_bytes_max = 1000;
+  }));
+  node.BecomeCommittedLeader();
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(node.Propose("x").ok());
+  node.Drain();
+  ASSERT_EQ(Peer(node, 2).next, 15u);
+  StepAndRun(&node, MakeAppResp(2, 1, 1, 14));
+  EXPECT_EQ(Peer(node, 2).next, 18u);
+}
+
 TEST(ReplicationScenario, ACaughtUpProbeReturnsToReplicate) {
   // R24.
   TestNode node({});

@@ -63,8 +63,13 @@ struct TestNodeOptions {
 class TestNode {
  public:
   explicit TestNode(TestNodeOptions options);
+  ~TestNode() { raft_->CheckInvariants(); }
 
-  RawNode& raft() { return *raft_; }
+  // What the last call left behind is checked before the next.
+  RawNode& raft() {
+    raft_->CheckInvariants();
+    return *raft_;
+  }
   const RawNode& raft() const { return *raft_; }
   MemoryStorage& storage() { return storage_; }
   TestLogger& logger() { return logger_; }

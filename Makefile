@@ -4,8 +4,12 @@ PACKAGES := $(shell sed '/^\#/d' packages.txt)
 TEST_PACKAGES := $(shell sed '/^\#/d' packages-test.txt)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 JOBS ?= $(shell nproc)
-# Where `make run` keeps its data.
+# Where `make run` and `make cluster` keep their data.
 DATA_DIR ?= default.etcd
+CLUSTER_DIR ?= cluster.etcd
+# The plugin of today or the program of Debian 12, whichever is there.
+COMPOSE = $$(docker compose version >/dev/null 2>&1 && echo docker compose || \
+            echo docker-compose) -f docker/compose.yaml
 # install_missing(packages): installs those that are not there.
 IS_INSTALLED = dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed'
 # configure(preset): quiet unless it fails.
@@ -19,11 +23,13 @@ define install_missing
 	    $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; fi
 endef
 
-.PHONY: help run test test-slow mutation bench sanitize format clean
-.PHONY: deps deps-test install-test-packages build release
+.PHONY: help run cluster compose compose-down test test-slow mutation bench sanitize format clean
+.PHONY: deps deps-test install-test-packages build release image
 
 help:
 	@echo 'make run       build and start a member on port 2379, data in ./$(DATA_DIR)'
+	@echo 'make cluster   build and start three members, data and logs in ./$(CLUSTER_DIR)'
+	@echo 'make compose   the same in Docker; make compose-down removes all of it, data too'
 	@echo 'make test      build and pass all tests'
 	@echo 'make mutation  break raft/ rule by rule and see whether its tests notice'
 	@echo 'make bench     compare with Debian'"'"'s etcd (about 15 minutes)'
@@ -53,6 +59,20 @@ build: deps-test
 
 run: release
 	exec build/release/cmd/etcdd/etcdd --data-dir $(DATA_DIR)
+
+cluster: release
+	exec docker/local_cluster.sh build/release/cmd/etcdd/etcdd $(CLUSTER_DIR)
+
+image:
+	base=$$(docker/base-image.sh) && docker build --build-arg BASE_IMAGE="$$base" \
+	  --build-arg JOBS=$(JOBS) -f docker/Dockerfile -t etcdd .
+
+compose: image
+	$(COMPOSE) up -d
+	@$(COMPOSE) ps
+
+compose-down:
+	$(COMPOSE) down --volumes
 
 test: build
 	ctest --preset dev -LE slow

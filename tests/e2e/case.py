@@ -1,5 +1,6 @@
 """What the tests of this folder have in common."""
 
+import time
 import unittest
 
 import grpc
@@ -27,3 +28,51 @@ class MemberTest(unittest.TestCase):
             call(*args, **fields)
         self.assertEqual(caught.exception.code(), code, caught.exception)
         self.assertIn(text, caught.exception.details())
+
+
+class ClusterTest(MemberTest):
+    """A test with several members of one cluster; self.clients has a client for each."""
+
+    def until(self, what, condition, seconds=member.PATIENCE_SECONDS):
+        """Waits until condition() is true; errors of requests count as false."""
+        over = member.deadline(seconds)
+        while True:
+            try:
+                value = condition()
+                if value:
+                    return value
+            except grpc.RpcError:
+                pass
+            if over():
+                self.fail(f"not within {seconds} s: {what}")
+            time.sleep(0.02)
+
+    def leader_among(self, members):
+        """The one of these members that leads, once they agree."""
+        def agreed():
+            views = [(m, self.clients[m].status()) for m in members]
+            leaders = {status.leader for _, status in views}
+            if len(leaders) != 1:
+                return None
+            for m, status in views:
+                if status.header.member_id in leaders:
+                    return m
+            return None
+        return self.until("a leader", agreed)
+
+    def put_somewhere(self, members, key, value):
+        """Puts through whoever takes it, as a client with several endpoints does."""
+        def put():
+            for m in members:
+                try:
+                    return self.clients[m].put(key, value)
+                except grpc.RpcError:
+                    continue
+            return None
+        return self.until("a put", put)
+
+    def same_hashes(self, members):
+        def same():
+            replies = [self.clients[m].hash_kv() for m in members]
+            return len({(r.hash, r.hash_revision) for r in replies}) == 1
+        self.until("equal hashes", same)

@@ -13,61 +13,21 @@ import case
 import member
 
 
-class ClusterTest(case.MemberTest):
+class ProcessesTest(case.ClusterTest):
     def cluster(self, size, *args):
         made = member.Cluster(size, *args)
         self.addCleanup(made.stop)
         return made
 
-    def until(self, what, condition, seconds=member.PATIENCE_SECONDS):
-        """Waits until condition() is true; errors of requests count as false."""
-        over = member.deadline(seconds)
-        while True:
-            try:
-                value = condition()
-                if value:
-                    return value
-            except grpc.RpcError:
-                pass
-            if over():
-                self.fail(f"not within {seconds} s: {what}")
-            time.sleep(0.02)
-
     def leader_of(self, cluster):
         """The member that leads, once those that run agree."""
-        def agreed():
-            running = [m for m in cluster.members if m.process and m.process.poll() is None]
-            views = [(m, self.clients[m].status()) for m in running]
-            leaders = {status.leader for _, status in views}
-            if len(leaders) != 1:
-                return None
-            for m, status in views:
-                if status.header.member_id in leaders:
-                    return m
-            return None
-        return self.until("a leader", agreed)
+        return self.leader_among(
+            [m for m in cluster.members if m.process and m.process.poll() is None])
 
     def started(self, size, *args):
         cluster = self.cluster(size, *args).start()
         self.clients = {m: self.client(m, timeout_seconds=10) for m in cluster.members}
         return cluster
-
-    def put_somewhere(self, members, key, value):
-        """Puts through whoever takes it, as a client with several endpoints does."""
-        def put():
-            for m in members:
-                try:
-                    return self.clients[m].put(key, value)
-                except grpc.RpcError:
-                    continue
-            return None
-        return self.until("a put", put)
-
-    def same_hashes(self, members):
-        def same():
-            replies = [self.clients[m].hash_kv() for m in members]
-            return len({(r.hash, r.hash_revision) for r in replies}) == 1
-        self.until("equal hashes", same)
 
     def no_errors(self, cluster):
         for m in cluster.members:

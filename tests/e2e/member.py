@@ -236,3 +236,9 @@ class Cluster:
     def stop(self):
         for member in self.members:
             member.stop()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()

@@ -76,3 +76,26 @@ class ClusterTest(MemberTest):
             replies = [self.clients[m].hash_kv() for m in members]
             return len({(r.hash, r.hash_revision) for r in replies}) == 1
         self.until("equal hashes", same)
+
+
+class ProcessesTest(ClusterTest):
+    """A test with clusters of real processes."""
+
+    def cluster(self, size, *args, **options):
+        made = member.Cluster(size, *args, **options)
+        self.addCleanup(made.stop)
+        return made
+
+    def leader_of(self, cluster):
+        """The member that leads, once those that run agree."""
+        return self.leader_among(
+            [m for m in cluster.members if m.process and m.process.poll() is None])
+
+    def started(self, size, *args, **options):
+        cluster = self.cluster(size, *args, **options).start()
+        self.clients = {m: self.client(m, timeout_seconds=10) for m in cluster.members}
+        return cluster
+
+    def no_errors(self, cluster):
+        for m in cluster.members:
+            self.assertEqual(m.errors(), [], m.name)

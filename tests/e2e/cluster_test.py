@@ -13,26 +13,7 @@ import case
 import member
 
 
-class ProcessesTest(case.ClusterTest):
-    def cluster(self, size, *args):
-        made = member.Cluster(size, *args)
-        self.addCleanup(made.stop)
-        return made
-
-    def leader_of(self, cluster):
-        """The member that leads, once those that run agree."""
-        return self.leader_among(
-            [m for m in cluster.members if m.process and m.process.poll() is None])
-
-    def started(self, size, *args):
-        cluster = self.cluster(size, *args).start()
-        self.clients = {m: self.client(m, timeout_seconds=10) for m in cluster.members}
-        return cluster
-
-    def no_errors(self, cluster):
-        for m in cluster.members:
-            self.assertEqual(m.errors(), [], m.name)
-
+class ClusterTest(case.ProcessesTest):
     # --- quorum
 
     def test_every_member_writes_and_reads(self):

@@ -13,6 +13,7 @@ A history is a list of Op. Two checks, independent of each other:
 Values must be unique over a history: a value names the operation that wrote it.
 """
 
+import bisect
 import dataclasses
 import math
 
@@ -190,12 +191,12 @@ class Log:
 
     def at(self, key, revision):
         """What a get of the key at this revision finds: (value, mod_revision), or None."""
-        found = None
-        for mod_revision, value in self.of_key.get(key, ()):
-            if mod_revision > revision:
-                break
-            found = None if value is None else (value, mod_revision)
-        return found
+        events = self.of_key.get(key, [])
+        later = bisect.bisect_right(events, revision, key=lambda event: event[0])
+        if later == 0 or events[later - 1][1] is None:
+            return None
+        mod_revision, value = events[later - 1]
+        return value, mod_revision
 
 
 def settle(ops, log):

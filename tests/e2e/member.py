@@ -52,16 +52,19 @@ class Member:
 
     `data_dir`: an existing directory to run on, not removed by stop(). `args`: more flags; a flag
     of the standard ones given again wins. `program`: another binary with the same flags.
-    `prefix`: words before the program, such as setpriv and its arguments.
+    `prefix`: words before the program, such as setpriv and its arguments. `host`: the address it
+    listens on and is reached at.
     """
 
     ready = "ready to serve client requests"
 
-    def __init__(self, *args, data_dir=None, port=None, program=None, prefix=()):
+    def __init__(self, *args, data_dir=None, port=None, program=None, prefix=(),
+                 host="127.0.0.1"):
         self.scratch = tempfile.mkdtemp(prefix="etcdd-e2e-")
         self.data_dir = data_dir or os.path.join(self.scratch, "data")
         self.port = port or free_port()
-        self.endpoint = f"127.0.0.1:{self.port}"
+        self.host = host
+        self.endpoint = f"{host}:{self.port}"
         # Not advertised unless the test says so: ids stay those of a member with default flags.
         self.peer_port = free_port()
         self.args = list(args)
@@ -76,7 +79,7 @@ class Member:
         url = f"http://{self.endpoint}"
         return self.prefix + [self.program, "--data-dir", self.data_dir,
                               "--listen-client-urls", url, "--advertise-client-urls", url,
-                              "--listen-peer-urls", f"http://127.0.0.1:{self.peer_port}",
+                              "--listen-peer-urls", f"http://{self.host}:{self.peer_port}",
                               *self.args]
 
     def launch(self, **popen):
@@ -192,22 +195,27 @@ class StockEtcd(Member):
 
 
 class Cluster:
-    """Members that know each other: cluster.members[0] and so on, all with the flags `args`."""
+    """Members that know each other: cluster.members[0] and so on, all with the flags `args`.
 
-    def __init__(self, size, *args, token="e2e"):
+    `places`: for each of the first members, in turn, options of its Member (host, prefix, ...).
+    """
+
+    def __init__(self, size, *args, token="e2e", places=None):
         self.token = token
         self.args = args
         self.members = []
-        for _ in range(size):
-            self._make()
+        self.made = 0
+        for i in range(size):
+            self._make(**(places[i] if places else {}))
         listed = self.initial_cluster()
         for member in self.members:
             member.args += ["--initial-cluster", listed]
 
-    def _make(self):
-        made = Member()
-        made.name = f"m{len(self.members)}"
-        made.peer_url = f"http://127.0.0.1:{made.peer_port}"
+    def _make(self, **options):
+        made = Member(**options)
+        made.name = f"m{self.made}"
+        self.made += 1
+        made.peer_url = f"http://{made.host}:{made.peer_port}"
         made.args += ["--name", made.name, "--initial-advertise-peer-urls", made.peer_url,
                       "--initial-cluster-token", self.token, *self.args]
         self.members.append(made)
@@ -229,6 +237,11 @@ class Cluster:
         made.args += ["--initial-cluster", self.initial_cluster(),
                       "--initial-cluster-state", "existing"]
         return made
+
+    def forget(self, member):
+        """The member was removed: it is stopped, and later joiners do not know it."""
+        self.members.remove(member)
+        member.stop()
 
     def endpoints(self):
         return ",".join(member.endpoint for member in self.members)

@@ -264,6 +264,9 @@ absl::Status RaftLoop::RunWalJob(const Parts& parts, wal::Wal& wal, const WalJob
       ETCDD_RETURN_IF_ERROR(wal.ReleaseTo(append.snapshot->index));
     }
     ETCDD_RETURN_IF_ERROR(SaveAppend(wal, append, &needs_sync));
+    // The mark counts only once the commit index behind it is durable, and next the image becomes
+    // the backend, which must not be ahead of the log.
+    needs_sync |= append.snapshot != nullptr;
   }
   return needs_sync ? wal.Sync() : absl::OkStatus();
 }

@@ -16,18 +16,9 @@ namespace {
 
 namespace http = boost::beast::http;
 
-absl::string_view Abseil(std::string_view text) { return {text.data(), text.size()}; }
-
 std::string Text(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
 }  // namespace
-
-std::string_view Http1Request::header(std::string_view name) const {
-  for (const auto& [field, value] : headers) {
-    if (absl::EqualsIgnoreCase(field, Abseil(name))) return value;
-  }
-  return {};
-}
 
 class Http1Session::Exchange final : public Http1Exchange {
  public:

@@ -21,6 +21,7 @@ class Pipeline::Worker final : private net::Http1AnswerHandler {
     busy_ = true;
     status_ = 0;
     text_.clear();
+    own_ = message.from == pipeline_->context_->self.id;
     PeerHost& host = *pipeline_->host_;
     const std::string url = host.PickUrl();
     if (client_ == nullptr || url != url_) {
@@ -59,7 +60,8 @@ class Pipeline::Worker final : private net::Http1AnswerHandler {
     if (text_.size() + piece.size() <= kAnswerTextBytesMax) text_.append(piece);
   }
   void OnEnd() override {
-    if (status_ == 204 || status_ == 200) {
+    // A message passed on for a member that was removed is refused too, and says nothing about us.
+    if (status_ == 204 || status_ == 200 || (status_ == 403 && !own_)) {
       busy_ = false;
       pipeline_->host_->OnActive();
       pipeline_->Pump();
@@ -93,6 +95,7 @@ class Pipeline::Worker final : private net::Http1AnswerHandler {
   std::string url_;  // of client_
   std::shared_ptr<net::Http1Client> client_;
   bool busy_ = false;
+  bool own_ = false;  // the message under way is this member's, not one that it passes on
   int status_ = 0;
   std::string text_;
 };

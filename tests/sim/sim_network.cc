@@ -143,7 +143,7 @@ void SimNetwork::Deliver(int from, Endpoint* to, const std::string& bytes) {
   ETCDD_CHECK_MSG(message.ok(), std::string(message.status().message()));
   server::EtcdServer& server = to->member()->server();
   if (message->to != server.identity().member_id) return;  // another member lived here before
-  if (server.IsRemoved(message->from)) return TellRemoved(from);
+  if (server.IsRemoved(message->from)) return TellRemoved(from, message->from);
   // A connection tells whose it is (header X-PeerURLs): a member that knows nobody yet can answer.
   const auto sender = endpoints_.find(from);
   if (sender != endpoints_.end()) {
@@ -153,10 +153,12 @@ void SimNetwork::Deliver(int from, Endpoint* to, const std::string& bytes) {
 }
 
 // The answer 410 to a message.
-void SimNetwork::TellRemoved(int sender) {
+void SimNetwork::TellRemoved(int sender, raft::NodeId id) {
   const auto found = endpoints_.find(sender);
   if (found == endpoints_.end()) return;
   SimMember* const member = found->second->member();
+  // Not one that only passed the message on, or that lives there now.
+  if (member->server().identity().member_id != id) return;
   member->strand().PostAfter(Delay(), [member] { member->server().OnRemovedByOthers(); });
 }
 

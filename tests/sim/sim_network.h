@@ -76,7 +76,7 @@ class SimNetwork {
 
   void Send(Endpoint* from, const std::vector<std::string>& urls, raft::Message message);
   void Deliver(int from, Endpoint* to, const std::string& bytes);
-  void TellRemoved(int sender);
+  void TellRemoved(int sender, raft::NodeId id);
 
   void StartTransfer(Endpoint* from, const std::vector<std::string>& urls, raft::Message message,
                      std::unique_ptr<consensus::ImageSource> image);

@@ -118,6 +118,23 @@ TEST_F(TransportTest, ARemovedMemberIsToldOnce) {
   EXPECT_EQ(a_.events.removed_by_others, 1);
 }
 
+// Found by the simulator: a follower passes a proposal or a read on to the leader with the name of
+// the member it came from. When that one was removed, the refusal must not be taken for our own.
+TEST_F(TransportTest, RefusedForARemovedMemberIsNotRefusedForWhoPassedItOn) {
+  b_.events.removed[9] = true;
+  raft::Message passed_on;
+  passed_on.type = raft::MessageType::kReadIndex;
+  passed_on.from = 9;
+  passed_on.to = 2;
+  passed_on.entries = {{raft::EntryType::kNormal, 0, 0, base::Bytes::Copy("12345678")}};
+  a_.transport->AddRemote(2, {b_.url()});  // without streams: by POST
+  a_.transport->Send(std::move(passed_on));
+  for (uint64_t term = 1; term <= 20; ++term) a_.transport->Send(Heartbeat(1, 2, term));
+  ASSERT_TRUE(net_.Await([&] { return b_.events.messages.size() == 20; }));
+  EXPECT_EQ(a_.events.removed_by_others, 0);
+  EXPECT_TRUE(a_.events.unreachable.empty());
+}
+
 TEST_F(TransportTest, MembersOfAnotherClusterGetNothing) {
   Member& stranger = net_.Add(3, kClusterId + 1);
   stranger.transport->AddPeer(2, {b_.url()});

@@ -24,6 +24,23 @@ struct InitialMember {
   std::vector<Url> peer_urls;
 };
 
+// TLS of one side, towards clients or towards peers. Names of files as given; nothing is read here.
+struct TlsSettings {
+  std::string cert_file;
+  std::string key_file;
+  std::string client_cert_file;  // shown when dialing instead of cert_file (peers only)
+  std::string client_key_file;
+  std::string trusted_ca_file;
+  std::string crl_file;
+  bool client_cert_auth = false;
+  bool auto_tls = false;  // a self-signed certificate, when none is named
+  std::vector<std::string> allowed_cns;
+  std::vector<std::string> allowed_hostnames;
+  bool skip_client_san_verification = false;
+
+  bool HasCertificate() const { return !cert_file.empty() && !key_file.empty(); }
+};
+
 enum class CompactionMode { kPeriodic, kRevision };
 
 // etcd's feature gates. Those that say "not yet" are known but refused when on.
@@ -83,6 +100,14 @@ struct Config {
   std::vector<Url> listen_peer_urls = {DefaultUrl(2380)};
   std::vector<Url> listen_client_urls = {DefaultUrl(2379)};
   std::vector<Url> listen_metrics_urls;
+
+  // --- TLS, for the URLs above whose scheme asks for it
+  TlsSettings client_tls;
+  TlsSettings peer_tls;
+  uint64_t self_signed_cert_validity_years = 1;
+  std::vector<std::string> cipher_suites;   // IANA names; empty: the library's choice
+  std::string tls_min_version = "TLS1.2";
+  std::string tls_max_version;  // empty: the library's
 
   // --- limits towards clients
   int64_t quota_backend_bytes = 0;  // 0: kDefaultQuotaBytes; negative: no limit

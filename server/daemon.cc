@@ -29,6 +29,7 @@
 #include "server/bootstrap.h"
 #include "server/daemon_peers.h"
 #include "server/daemon_storage.h"
+#include "server/daemon_tls.h"
 #include "server/data_dir.h"
 #include "server/discovery/discovery.h"
 #include "server/etcd_server.h"
@@ -258,8 +259,11 @@ class Daemon {
     options.http2.keepalive_timeout = config_.grpc_keepalive_timeout;
     door_.emplace(&loop_, options);
     door_->HoldConnections(true);  // SRV-001: bound now, served when ready
+    ETCDD_ASSIGN_OR_RETURN(client_tls_, NewClientListenerTls(fs_.get(), config_, clock_->Wall()));
+    net::ListenOptions listen;
+    listen.tls = client_tls_.get();
     for (const Url& url : config_.listen_client_urls) {
-      ETCDD_RETURN_IF_ERROR(door_->Listen(url.ToString()));
+      ETCDD_RETURN_IF_ERROR(door_->Listen(url.ToString(), listen));
     }
     // Served from the start: that a member finds no quorum is worth knowing.
     net::FrontDoorOptions monitoring;
@@ -267,7 +271,7 @@ class Daemon {
     monitoring.http1.handler = &monitoring_handler_;
     monitoring_door_.emplace(&loop_, monitoring);
     for (const Url& url : config_.listen_metrics_urls) {
-      ETCDD_RETURN_IF_ERROR(monitoring_door_->Listen(url.ToString()));
+      ETCDD_RETURN_IF_ERROR(monitoring_door_->Listen(url.ToString(), listen));
     }
     return absl::OkStatus();
   }
@@ -459,10 +463,13 @@ class Daemon {
       health_->SetServing(true);
       auto_compactor_->Start();
       door_->HoldConnections(false);
-      for (const std::string& address : door_->addresses()) {
+      const std::vector<std::string> addresses = door_->addresses();
+      for (size_t i = 0; i < addresses.size(); ++i) {
         ETCDD_LOG(kInfo,
-                  "serving client traffic insecurely; this is strongly discouraged!",
-                  {{"traffic", "grpc+http"}, {"address", address}});
+                  config_.listen_client_urls[i].IsTls()
+                      ? "serving client traffic securely"
+                      : "serving client traffic insecurely; this is strongly discouraged!",
+                  {{"traffic", "grpc+http"}, {"address", addresses[i]}});
       }
     });
     loop_.Run();
@@ -547,6 +554,7 @@ class Daemon {
     monitoring_pages_->Serve(std::move(exchange));
   };
   std::optional<AutoCompactor> auto_compactor_;
+  std::unique_ptr<net::TlsServerContext> client_tls_;  // outlives the doors
   std::optional<net::FrontDoor> door_;
   std::optional<net::FrontDoor> monitoring_door_;
   int stop_signal_ = 0;

@@ -51,6 +51,11 @@ absl::Status CheckBootstrapFlags(const FlagValues& values) {
 absl::Status CheckTlsFlags(const FlagValues& values) {
   const std::string min = values.Text("tls-min-version");
   const std::string max = values.Text("tls-max-version");
+  for (const std::string& version : {min, max}) {
+    if (version.empty() || version == "TLS1.2" || version == "TLS1.3") continue;
+    return Invalid(absl::StrCat("unexpected TLS version \"", version,
+                                "\", must be one of: TLS1.2, TLS1.3"));
+  }
   if (!max.empty() && min > max) {
     return Invalid(
         absl::StrCat("min version (", min, ") is greater than max version (", max, ")"));
@@ -179,6 +184,43 @@ void FillMember(const FlagValues& values, Config* config) {
   config->listen_metrics_urls = values.Urls("listen-metrics-urls");
 }
 
+// A comma separated list; empty items are dropped.
+std::vector<std::string> List(const std::string& text) {
+  std::vector<std::string> items;
+  for (const auto& item : absl::StrSplit(text, ',')) {
+    const auto stripped = absl::StripAsciiWhitespace(item);
+    if (!stripped.empty()) items.emplace_back(stripped);
+  }
+  return items;
+}
+
+void FillTls(const FlagValues& values, Config* config) {
+  server::TlsSettings& client = config->client_tls;
+  client.cert_file = values.Text("cert-file");
+  client.key_file = values.Text("key-file");
+  client.trusted_ca_file = values.Text("trusted-ca-file");
+  client.crl_file = values.Text("client-crl-file");
+  client.client_cert_auth = values.Bool("client-cert-auth");
+  client.auto_tls = values.Bool("auto-tls");
+  client.allowed_hostnames = List(values.Text("client-cert-allowed-hostname"));
+  server::TlsSettings& peer = config->peer_tls;
+  peer.cert_file = values.Text("peer-cert-file");
+  peer.key_file = values.Text("peer-key-file");
+  peer.client_cert_file = values.Text("peer-client-cert-file");
+  peer.client_key_file = values.Text("peer-client-key-file");
+  peer.trusted_ca_file = values.Text("peer-trusted-ca-file");
+  peer.crl_file = values.Text("peer-crl-file");
+  peer.client_cert_auth = values.Bool("peer-client-cert-auth");
+  peer.auto_tls = values.Bool("peer-auto-tls");
+  peer.allowed_cns = List(values.Text("peer-cert-allowed-cn"));
+  peer.allowed_hostnames = List(values.Text("peer-cert-allowed-hostname"));
+  peer.skip_client_san_verification = values.Bool("peer-skip-client-san-verification");
+  config->self_signed_cert_validity_years = values.Uint("self-signed-cert-validity");
+  config->cipher_suites = List(values.Text("cipher-suites"));
+  config->tls_min_version = values.Text("tls-min-version");
+  config->tls_max_version = values.Text("tls-max-version");
+}
+
 void FillLimits(const FlagValues& values, Config* config) {
   config->quota_backend_bytes = values.Int("quota-backend-bytes");
   config->txn_ops_max = values.Uint("max-txn-ops");
@@ -267,6 +309,7 @@ absl::Status CheckFlagSupport(const FlagValues& values) {
 absl::StatusOr<Config> MakeConfig(const FlagValues& values) {
   Config config;
   FillMember(values, &config);
+  FillTls(values, &config);
   FillLimits(values, &config);
   ETCDD_RETURN_IF_ERROR(FillCluster(values, &config));
   ETCDD_RETURN_IF_ERROR(FillCompaction(values, &config));

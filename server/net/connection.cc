@@ -21,12 +21,14 @@ Connection::Connection(LoopShared* shared, const Services* services, Owner* owne
       services_(services),
       owner_(owner),
       stream_(std::move(stream)),
-      peer_(std::make_shared<const std::string>(std::move(peer))),
+      peer_(std::make_shared<const RemotePeer>(RemotePeer{std::move(peer), {}})),
+      shaking_hands_(!stream_->ready()),
       flush_hook_(this, &Connection::Flush),
       read_hook_(this, &Connection::ReadInput),
-      timer_([this] { Close(); }) {
+      timer_([this] { OnTimeout(); }) {
   loop().Watch(stream_->fd(), this);
-  timer_.Schedule(&loop().timers(), loop().now() + kPrefaceWaitMax);
+  timer_.Schedule(&loop().timers(),
+                  loop().now() + (shaking_hands_ ? kTlsHandshakeMax : kPrefaceWaitMax));
 }
 
 Connection::~Connection() {
@@ -43,24 +45,62 @@ void Connection::WantInput() {
 
 void Connection::OnReady(uint32_t events) {
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_ = true;
-  if ((events & EPOLLOUT) != 0 && unsent_ != nullptr) WantFlush();
+  if ((events & EPOLLOUT) != 0 && unsent_ != nullptr) {
+    WantFlush();
+  } else if ((events & EPOLLOUT) != 0 && stream_->holds_output()) {
+    OutputBuffer nothing;
+    stream_->Write(&nothing);  // a failure is told to Read as well
+  }
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) ReadInput();
 }
 
 void Connection::ReadInput() {
   if (stream_ == nullptr) return;
   paused_ = session_ != nullptr && !session_->wants_input();
-  if (paused_) return;
+  if (paused_ || (shaking_hands_ && !MayShakeHands())) return;
   char* const buffer = shared_->receive_buffer.data();
   size_t count = 0;
-  switch (stream_->Read(buffer, kReceiveBufferBytes, &count)) {
+  const IoResult result = stream_->Read(buffer, kReceiveBufferBytes, &count);
+  if (shaking_hands_ && stream_->ready()) OnHandshakeDone();
+  switch (result) {
     case IoResult::kOk: break;
     case IoResult::kWouldBlock: return;
-    case IoResult::kClosed:
-    case IoResult::kFailed: Close(); return;
+    case IoResult::kFailed:
+      // The client is given time to read the alert: closing now could overtake it.
+      if (shaking_hands_ && !lingering_) return Linger();
+      [[fallthrough]];
+    case IoResult::kClosed: Close(); return;
   }
-  if (count == kReceiveBufferBytes || hung_up_) loop().NextTurn(&read_hook_);
+  if (count == kReceiveBufferBytes || hung_up_ || stream_->has_pending()) {
+    loop().NextTurn(&read_hook_);
+  }
   if (!lingering_) Process({buffer, count});
+}
+
+bool Connection::MayShakeHands() {
+  if (lingering_) return true;
+  if (shared_->handshake_turn != loop().now()) {
+    shared_->handshake_turn = loop().now();
+    shared_->handshake_steps = 0;
+  }
+  if (shared_->handshake_steps >= kTlsHandshakeStepsPerTurnMax) {
+    loop().NextTurn(&read_hook_);
+    return false;
+  }
+  ++shared_->handshake_steps;
+  return true;
+}
+
+void Connection::OnHandshakeDone() {
+  shaking_hands_ = false;
+  peer_ = std::make_shared<const RemotePeer>(
+      RemotePeer{peer_->address, std::string(stream_->peer_common_name())});
+  timer_.Schedule(&loop().timers(), loop().now() + kPrefaceWaitMax);
+}
+
+void Connection::OnTimeout() {
+  if (shaking_hands_) stream_->AbandonHandshake("TLS handshake timed out");
+  Close();
 }
 
 void Connection::Process(std::string_view bytes) {
@@ -125,7 +165,7 @@ void Connection::Flush() {
 
 void Connection::Linger() {
   lingering_ = true;
-  session_->OnConnectionLost();
+  if (session_ != nullptr) session_->OnConnectionLost();
   session_.reset();
   stream_->ShutdownWrite();
   timer_.Schedule(&loop().timers(), loop().now() + kLingerMax);

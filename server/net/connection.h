@@ -31,6 +31,9 @@ struct LoopShared {
   EventLoop* const loop;
   std::vector<char> receive_buffer;
   OutputBuffer output;  // empty between flushes
+  // Steps of TLS handshakes taken in the turn that began at handshake_turn.
+  absl::Duration handshake_turn = -absl::InfiniteDuration();
+  int handshake_steps = 0;
   CallPool calls;
   SessionMemory memory;
 };
@@ -75,10 +78,15 @@ class Connection final : private SessionHost, private IoHandler {
   EventLoop& loop() override { return *shared_->loop; }
   void WantFlush() override;
   void WantInput() override;
-  const std::shared_ptr<const std::string>& peer() const override { return peer_; }
+  const std::shared_ptr<const RemotePeer>& peer() const override { return peer_; }
   void OnReady(uint32_t events) override;
 
   void ReadInput();
+  // Whether this turn has time for another step of a handshake; otherwise the next one will.
+  bool MayShakeHands();
+  // The handshake is over: from here on the connection is like any other.
+  void OnHandshakeDone();
+  void OnTimeout();
   void Process(std::string_view bytes);
   // Makes the session as soon as the first bytes tell which; false when the connection was ended.
   bool ChooseProtocol();
@@ -90,17 +98,18 @@ class Connection final : private SessionHost, private IoHandler {
   const Services* const services_;
   Owner* const owner_;
   std::unique_ptr<ByteStream> stream_;  // nullptr once closed
-  const std::shared_ptr<const std::string> peer_;
+  std::shared_ptr<const RemotePeer> peer_;  // replaced once, when a handshake told the name
   std::unique_ptr<ProtocolSession> session_;
   std::string first_bytes_;  // until the protocol is known
   std::unique_ptr<OutputBuffer> unsent_;  // what the socket did not take
+  bool shaking_hands_ = false;  // the stream is not ready
   bool hung_up_ = false;     // the client has shut its side: read on until the end shows
   bool paused_ = false;      // reading waits for the session
   bool lingering_ = false;
   bool draining_ = false;
   Hook flush_hook_;
   Hook read_hook_;
-  Timer timer_;  // protocol choice, then linger
+  Timer timer_;  // handshake, protocol choice, then linger
 };
 
 }  // namespace etcdd::net

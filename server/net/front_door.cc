@@ -4,6 +4,7 @@
 
 #include "server/base/check.h"
 #include "server/base/status_macros.h"
+#include "server/net/tls_stream.h"
 
 namespace etcdd::net {
 
@@ -21,10 +22,13 @@ FrontDoor::~FrontDoor() {
 
 absl::Status FrontDoor::Listen(std::string_view url, const ListenOptions& options) {
   ETCDD_ASSIGN_OR_RETURN(const ListenUrl parsed, ParseListenUrl(url));
-  if (parsed.tls) {
-    return absl::InvalidArgumentError("this server was built without TLS listeners");
+  if (parsed.tls && options.tls == nullptr) {
+    return absl::InvalidArgumentError(
+        "cannot listen on TLS for " + std::string(url) +
+        ": KeyFile and CertFile are not presented");
   }
   auto port = std::make_unique<Port>();
+  port->tls = parsed.tls ? options.tls : nullptr;
   port->http1 = options_.http1;
   if (options.http1_handler != nullptr) port->http1.handler = options.http1_handler;
   if (options.grpc && options_.http2.dispatcher != nullptr) port->services.http2 = &options_.http2;
@@ -51,8 +55,11 @@ void FrontDoor::OnAccepted(Listener* listener, int fd, std::string peer) {
   for (const auto& port : ports_) {
     if (port->listener.get() != listener) continue;
     Connection::Owner* const owner = this;
+    std::unique_ptr<ByteStream> stream = port->tls == nullptr
+                                             ? NewSocketStream(fd)
+                                             : NewTlsServerStream(fd, port->tls, peer);
     auto connection = std::make_unique<Connection>(&shared_, &port->services, owner,
-                                                   NewSocketStream(fd), std::move(peer));
+                                                   std::move(stream), std::move(peer));
     Connection* key = connection.get();
     connections_.emplace(key, std::move(connection));
     return;

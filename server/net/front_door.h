@@ -24,6 +24,7 @@
 #include "server/net/event_loop.h"
 #include "server/net/limits.h"
 #include "server/net/listener.h"
+#include "server/net/tls_context.h"
 
 namespace etcdd::net {
 
@@ -39,6 +40,8 @@ struct ListenOptions {
   bool grpc = true;
   bool http1 = true;
   Http1Handler* http1_handler = nullptr;  // instead of FrontDoorOptions::http1.handler
+  // For https and unixs URLs, which need one; others ignore it. Must outlive the front door.
+  TlsServerContext* tls = nullptr;
 };
 
 class FrontDoor final : private Listener::Owner, private Connection::Owner, private TurnHook {
@@ -48,7 +51,8 @@ class FrontDoor final : private Listener::Owner, private Connection::Owner, priv
   FrontDoor(const FrontDoor&) = delete;
   FrontDoor& operator=(const FrontDoor&) = delete;
 
-  // Starts listening. Errors: the URL, or the bind (text in Listener::Open).
+  // Starts listening. Errors: the URL, TLS without a context, or the bind (text in
+  // Listener::Open).
   absl::Status Listen(std::string_view url, const ListenOptions& options = {});
   // While held, connections wait in the kernel's queue and none is accepted: addresses can be bound
   // before the server behind them is ready. Not held at first.
@@ -65,6 +69,7 @@ class FrontDoor final : private Listener::Owner, private Connection::Owner, priv
   struct Port {
     Http1Options http1;
     Services services;
+    TlsServerContext* tls = nullptr;  // nullptr: plain
     std::unique_ptr<Listener> listener;
   };
 

@@ -19,6 +19,7 @@
 #include "server/base/bytes.h"
 #include "server/net/message_reader.h"
 #include "server/net/output_buffer.h"
+#include "server/net/remote_peer.h"
 #include "server/net/request_head.h"
 #include "server/net/timer_queue.h"
 #include "server/rpc/call.h"
@@ -110,7 +111,7 @@ class GrpcStream {
   RequestHead head_;
   MessageReader reader_;
   SendQueue queue_;
-  std::shared_ptr<const std::string> peer_;
+  std::shared_ptr<const RemotePeer> peer_;
   absl::Duration deadline_ = absl::InfiniteDuration();
   absl::Status status_;
   size_t counted_assembling_ = 0;
@@ -154,7 +155,10 @@ class StreamCall final : public GrpcStream, public rpc::Stream {
   std::optional<std::string_view> metadata(std::string_view name) const override {
     return head_.Find(name);
   }
-  std::string_view peer() const override { return *peer_; }
+  std::string_view peer() const override { return peer_->address; }
+  std::string_view certificate_common_name() const override {
+    return peer_->certificate_common_name;
+  }
   absl::Duration deadline() const override { return deadline_; }
   void SetEvents(Events events) override;
   bool Send(std::string head, base::Bytes tail) override;

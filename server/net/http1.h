@@ -25,6 +25,7 @@ struct Http1Request {
   Http1Headers headers;  // names as sent; compare without case
   std::string body;      // whole, chunks joined
   std::string remote;    // address of the client
+  std::string certificate_common_name;  // of its verified certificate; empty without one
 
   // First value of the field (any case), empty if none.
   std::string_view header(std::string_view name) const;

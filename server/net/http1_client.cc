@@ -219,7 +219,8 @@ void Http1Client::OnReady(uint32_t events) {
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_ = true;
   // TLS may want to read in order to write, and the other way round.
   const bool tls = options_.target.tls;
-  if (!output_.empty() && (tls || (events & EPOLLOUT) != 0)) loop().AtEndOfTurn(&flush_hook_);
+  const bool unsent = !output_.empty() || stream_->holds_output();
+  if (unsent && (tls || (events & EPOLLOUT) != 0)) loop().AtEndOfTurn(&flush_hook_);
   if (tls || (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) ReadInput();
 }
 
@@ -240,11 +241,15 @@ void Http1Client::ReadInput() {
       }
       return Fail(handler_ != nullptr && parser_->got_some() ? "unexpected EOF" : "EOF");
     }
-    case IoResult::kFailed:
-      return Fail("read: connection reset by peer");
+    case IoResult::kFailed: {
+      const std::string why = stream_->error_text();
+      return Fail(why.empty() ? "read: connection reset by peer" : why);
+    }
   }
   if (handler_ == nullptr) return Fail("");  // nothing was asked
-  if (count == kReceiveBufferBytes || hung_up_) loop().NextTurn(&read_hook_);
+  if (count == kReceiveBufferBytes || hung_up_ || stream_->has_pending()) {
+    loop().NextTurn(&read_hook_);
+  }
   Progress();
   if (input_.empty()) {
     Parse({buffer, count});
@@ -285,7 +290,7 @@ void Http1Client::OnAnswered() {
 }
 
 void Http1Client::Flush() {
-  if (stream_ == nullptr || output_.empty()) return;
+  if (stream_ == nullptr || (output_.empty() && !stream_->holds_output())) return;
   const size_t before = output_.size();
   const IoResult result = stream_->Write(&output_);
   if (result != IoResult::kOk && result != IoResult::kWouldBlock) {

@@ -297,7 +297,8 @@ Http1Request Http1Session::Head() const {
   for (const auto& field : message) {
     request.headers.emplace_back(Text(field.name_string()), Text(field.value()));
   }
-  request.remote = *host_->peer();
+  request.remote = host_->peer()->address;
+  request.certificate_common_name = host_->peer()->certificate_common_name;
   return request;
 }
 

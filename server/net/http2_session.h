@@ -67,7 +67,7 @@ class Http2Session final : public ProtocolSession {
   // --- for GrpcStream ---
   const Http2Options& options() const { return *options_; }
   EventLoop& loop() { return host_->loop(); }
-  const std::shared_ptr<const std::string>& peer() const { return host_->peer(); }
+  const std::shared_ptr<const RemotePeer>& peer() const { return host_->peer(); }
   // Begins the reply; its bytes are the stream's queue, then the trailers.
   void SubmitResponse(GrpcStream* stream);
   // The whole reply is one header block. `name_encodings` adds grpc-accept-encoding.

@@ -30,6 +30,15 @@ inline constexpr size_t kConnectionsMaxDefault = 100'000;
 // --- connections ---
 // Time a new connection has to show which protocol it speaks.
 inline constexpr absl::Duration kPrefaceWaitMax = absl::Seconds(20);
+// Time a TLS handshake may take, from accept to finish.
+inline constexpr absl::Duration kTlsHandshakeMax = absl::Seconds(10);
+// Steps of handshakes per turn of a loop before other connections get theirs: one costs up to a
+// millisecond (an RSA signature), a request some microseconds.
+inline constexpr int kTlsHandshakeStepsPerTurnMax = 8;
+// Plaintext that becomes records before they are handed to the kernel together.
+inline constexpr size_t kTlsBatchBytes = 256 << 10;
+// Longest file of certificates, keys or revoked serials.
+inline constexpr size_t kTlsFileBytesMax = 32 << 20;
 // Time a closing connection waits for the client to read the last bytes and close.
 inline constexpr absl::Duration kLingerMax = absl::Milliseconds(500);
 

@@ -12,6 +12,7 @@
 
 #include "server/net/event_loop.h"
 #include "server/net/output_buffer.h"
+#include "server/net/remote_peer.h"
 
 namespace etcdd::net {
 
@@ -23,8 +24,7 @@ class SessionHost {
   virtual void WantFlush() = 0;
   // The session's wants_input() turned true again.
   virtual void WantInput() = 0;
-  // Remote address as text; requests may outlive the connection.
-  virtual const std::shared_ptr<const std::string>& peer() const = 0;
+  virtual const std::shared_ptr<const RemotePeer>& peer() const = 0;
 
  protected:
   ~SessionHost() = default;

@@ -23,7 +23,10 @@ class UnaryCall final : public GrpcStream, public rpc::Call {
   std::optional<std::string_view> metadata(std::string_view name) const override {
     return head_.Find(name);
   }
-  std::string_view peer() const override { return *peer_; }
+  std::string_view peer() const override { return peer_->address; }
+  std::string_view certificate_common_name() const override {
+    return peer_->certificate_common_name;
+  }
   absl::Duration deadline() const override { return deadline_; }
   std::string_view request() const override { return request_; }
   bool cancelled() const override { return cancelled_; }

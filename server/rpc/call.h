@@ -67,6 +67,8 @@ class CallContext {
   virtual std::optional<std::string_view> metadata(std::string_view name) const = 0;
   // Remote address as text, "127.0.0.1:41234".
   virtual std::string_view peer() const = 0;
+  // Common name of the client's verified TLS certificate; empty without one.
+  virtual std::string_view certificate_common_name() const { return {}; }
   // Point on Clock::Monotonic() after which the client no longer waits; InfiniteDuration if none.
   virtual absl::Duration deadline() const = 0;
 

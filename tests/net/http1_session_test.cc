@@ -61,8 +61,8 @@ class Http1SessionTest : public ::testing::Test, private SessionHost {
 
   ManualClock clock_;
   EventLoop loop_{&clock_};
-  const std::shared_ptr<const std::string> peer_ =
-      std::make_shared<const std::string>("192.0.2.1:1234");
+  const std::shared_ptr<const RemotePeer> peer_ =
+      std::make_shared<const RemotePeer>(RemotePeer{"192.0.2.1:1234", "client name"});
   Http1Options options_;
   bool collect_ = true;
   std::vector<std::shared_ptr<Http1Exchange>> exchanges_;
@@ -88,7 +88,7 @@ class Http1SessionTest : public ::testing::Test, private SessionHost {
   EventLoop& loop() override { return loop_; }
   void WantFlush() override {}
   void WantInput() override {}
-  const std::shared_ptr<const std::string>& peer() const override { return peer_; }
+  const std::shared_ptr<const RemotePeer>& peer() const override { return peer_; }
 };
 
 TEST_F(Http1SessionTest, ABodyInPiecesArrivesAsItComes) {

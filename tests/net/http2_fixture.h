@@ -139,13 +139,13 @@ class TestServer final : private SessionHost {
   EventLoop& loop() override { return loop_; }
   void WantFlush() override { loop_.AtEndOfTurn(&hook_); }
   void WantInput() override {}
-  const std::shared_ptr<const std::string>& peer() const override { return peer_; }
+  const std::shared_ptr<const RemotePeer>& peer() const override { return peer_; }
   void Flush();
 
   ManualClock clock_;
   EventLoop loop_{&clock_};
-  const std::shared_ptr<const std::string> peer_ =
-      std::make_shared<const std::string>("192.0.2.1:1234");
+  const std::shared_ptr<const RemotePeer> peer_ =
+      std::make_shared<const RemotePeer>(RemotePeer{"192.0.2.1:1234", "client name"});
   SessionMemory memory_;
   CallPool calls_;
   Http2Options options_;

@@ -323,6 +323,7 @@ TEST(Http2UnaryTest, ConnectionLossCancelsCallsWhichOutliveIt) {
   EXPECT_EQ(server.echo.held()[1]->request(), "y");
   EXPECT_EQ(server.echo.held()[1]->method(), "/test.Echo/Hold");
   EXPECT_EQ(server.echo.held()[1]->peer(), "192.0.2.1:1234");
+  EXPECT_EQ(server.echo.held()[1]->certificate_common_name(), "client name");
   server.echo.ReleaseHeld();
 }
 

@@ -160,6 +160,13 @@ const std::vector<Refusal>& Refusals() {
        "--compact-hash-check-time must be >0 (set to 0s)"},
       {{"--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"}, {}, 1,
        "min version (TLS1.3) is greater than max version (TLS1.2)"},
+      {{"--tls-max-version=TLS1.1"}, {}, 1,
+       "unexpected TLS version \"TLS1.1\", must be one of: TLS1.2, TLS1.3"},
+      {{"--listen-client-urls=https://127.0.0.1:2379", "--advertise-client-urls=https://h:2379",
+        "--cert-file=a"},
+       {}, 1,
+       "TLS key/cert (--cert-file, --key-file) must be provided for client url "
+       "https://127.0.0.1:2379 with HTTPS scheme"},
       {{"--tls-min-version=TLS1.3", "--cipher-suites=TLS_AES_128_GCM_SHA256"}, {}, 1,
        "cipher suites cannot be configured when only TLS1.3 is enabled"},
       {{"--listen-client-urls=https://127.0.0.1:2379", "--advertise-client-urls=https://h:2379"},
@@ -184,8 +191,6 @@ const std::vector<Refusal>& Refusals() {
       // Not there yet.
       {{"--config-file=/etc/etcd.yaml"}, {}, 1, NotYet("--config-file")},
       {{}, {"ETCD_CONFIG_FILE=/etc/etcd.yaml"}, 1, NotYet("--config-file")},
-      {{"--cert-file=a", "--key-file=b"}, {}, 1, NotYet("--cert-file")},
-      {{"--peer-auto-tls"}, {}, 1, NotYet("--peer-auto-tls")},
       {{"--enable-grpc-gateway=false"}, {}, 1, NotYet("--enable-grpc-gateway")},
       {{"--auth-token=jwt,sign-method=RS256"}, {}, 1, NotYet("--auth-token")},
       {{"--bcrypt-cost=12"}, {}, 1, NotYet("--bcrypt-cost")},
@@ -201,7 +206,7 @@ const std::vector<Refusal>& Refusals() {
       {{"--feature-gates=AllAlpha=true"}, {}, 1,
        NotYet("--feature-gates StopGRPCServiceOnDefrag=true")},
       // etcd's own refusal comes before ours.
-      {{"--peer-auto-tls", "--heartbeat-interval=0"}, {}, 1,
+      {{"--enable-pprof", "--heartbeat-interval=0"}, {}, 1,
        "--heartbeat-interval must be >0 (set to 0ms)"},
   };
   return *cases;

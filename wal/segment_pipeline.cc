@@ -118,6 +118,18 @@ void SegmentPipeline::Prewrite() {
 }
 
 absl::StatusOr<SegmentPipeline::Prepared> SegmentPipeline::Take() {
+  bool prepared_earlier;
+  {
+    absl::MutexLock lock(&state_->mutex);
+    prepared_earlier = state_->phase == State::Phase::kReady;
+  }
+  absl::StatusOr<Prepared> taken = TakeNext();
+  // The disk may have been full then and have room now. Other failures are not tried again.
+  if (prepared_earlier && absl::IsResourceExhausted(taken.status())) return TakeNext();
+  return taken;
+}
+
+absl::StatusOr<SegmentPipeline::Prepared> SegmentPipeline::TakeNext() {
   State& state = *state_;
   {
     absl::MutexLock lock(&state.mutex);

@@ -33,7 +33,8 @@ class SegmentPipeline {
   // Removes the file that was not taken.
   ~SegmentPipeline();
 
-  // Has the next file made unless it is there. A failure is reported by Take.
+  // Has the next file made unless it is there. A failure is reported by Take, which tries again
+  // first if the disk was full.
   void Prepare();
 
   // Begins to pre-write the file that is ready, if any. Cheap when begun before.
@@ -45,6 +46,8 @@ class SegmentPipeline {
 
  private:
   struct State;
+  absl::StatusOr<Prepared> TakeNext();
+
   std::shared_ptr<State> state_;  // shared with the task on the strand
 };
 

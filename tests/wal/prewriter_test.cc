@@ -267,6 +267,19 @@ TEST_F(PrewritingLogTest, AFailedBackgroundWritePoisonsTheLog) {
   EXPECT_FALSE(wal_->Sync().ok());
 }
 
+// Found by the simulator (seed 896).
+TEST_F(PrewritingLogTest, ADiskThatWasFullForAWhileStopsNoCut) {
+  Create();
+  fs_.SetCapacity(fs_.used_bytes());
+  strand_.RunReady();  // no room for the next segment
+  fs_.SetCapacity(std::nullopt);
+  SaveAndSync({1, 7, 0}, MakeEntries(1, 70, 1, 1024));
+  EXPECT_EQ(Segments().size(), 2u);
+  Crash();
+  ASSERT_EQ(Reopen(), absl::OkStatus());
+  EXPECT_EQ(contents_.entries, MakeEntries(1, 70, 1, 1024));
+}
+
 TEST_F(PrewritingLogTest, AFailureToMakeTheNextSegmentShowsAtTheCut) {
   Create();
   fs_.Inject({.op = FileOp::kPreallocate, .path_part = "0.tmp"});

@@ -124,10 +124,9 @@ absl::Status CheckSupported(const Config& config) {
       {"--listen-peer-urls", &config.listen_peer_urls},
   };
   for (const auto& [flag, urls] : lists) {
-    const bool tls_works = urls != &config.listen_peer_urls;
     const bool unix_works = urls == &config.listen_client_urls;
     for (const Url& url : *urls) {
-      if ((url.IsTls() && !tls_works) || (url.IsUnix() && !unix_works)) {
+      if (url.IsUnix() && !unix_works) {
         return NotSupportedYet(absl::StrCat(flag, " with the scheme ", url.scheme));
       }
     }

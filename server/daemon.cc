@@ -241,7 +241,7 @@ class Daemon {
   absl::Status OpenListeners() {
     ETCDD_LOG(kInfo, "configuring peer listeners",
               {{"listen-peer-urls", UrlTexts(config_.listen_peer_urls)}});
-    ETCDD_RETURN_IF_ERROR(peers_.Listen(config_.listen_peer_urls));
+    ETCDD_RETURN_IF_ERROR(peers_.Listen(fs_.get(), config_, clock_->Wall()));
     ETCDD_LOG(kInfo, "configuring client listeners",
               {{"listen-client-urls", UrlTexts(config_.listen_client_urls)}});
     net::FrontDoorOptions options;
@@ -537,7 +537,7 @@ class Daemon {
   // Names of peers, and images on their way to and from them.
   std::unique_ptr<base::Strand> resolver_ = base::NewThreadStrand("etcdd-resolver");
   std::unique_ptr<base::Strand> images_ = base::NewThreadStrand("etcdd-images");
-  DaemonPeers peers_{{&loop_, resolver_.get(), images_.get(), &metrics_, nullptr}};
+  DaemonPeers peers_{{&loop_, resolver_.get(), images_.get(), &metrics_}};
   LateDispatcher late_dispatcher_;
   std::unique_ptr<base::File> lock_;
   size_t connections_max_ = 0;

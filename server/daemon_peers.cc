@@ -2,8 +2,11 @@
 
 #include <utility>
 
+#include "server/base/status_macros.h"
+#include "server/daemon_tls.h"
 #include "server/etcd_server.h"
 #include "server/http/response.h"
+#include "server/net/tls_stream.h"
 
 namespace etcdd::server {
 namespace {
@@ -15,7 +18,10 @@ constexpr absl::Duration kTurnMax = absl::Milliseconds(100);
 
 DaemonPeers::DaemonPeers(Parts parts)
     : parts_(std::move(parts)),
-      dialer_({parts_.loop, parts_.resolver, parts_.tls}),
+      dialer_({parts_.loop, parts_.resolver,
+               [this](int fd, const net::DialTarget& target) {
+                 return net::NewTlsClientStream(fd, dial_tls_.get(), target.host);
+               }}),
       client_(&dialer_),
       handler_([this](std::shared_ptr<net::Http1Exchange> exchange) {
         if (raft_pages_.has_value()) return (*raft_pages_->handler())(std::move(exchange));
@@ -31,12 +37,21 @@ DaemonPeers::DaemonPeers(Parts parts)
   door_.emplace(parts_.loop, options);
 }
 
-absl::Status DaemonPeers::Listen(const std::vector<Url>& urls) {
+absl::Status DaemonPeers::Listen(base::FileSystem* fs, const Config& config, absl::Time now) {
+  ETCDD_ASSIGN_OR_RETURN(listen_tls_, NewPeerListenerTls(fs, config, now));
+  ETCDD_ASSIGN_OR_RETURN(dial_tls_, NewPeerDialerTls(fs, config, now));
+  if (dial_tls_ == nullptr) {
+    // Others may have https URLs all the same: they are held to the system's authorities.
+    net::TlsConfig plain;
+    plain.for_peers = true;
+    plain.alpn_protocols = {"http/1.1"};
+    ETCDD_ASSIGN_OR_RETURN(dial_tls_, net::TlsClientContext::Create(fs, std::move(plain)));
+  }
   net::ListenOptions options;
   options.grpc = false;
-  for (const Url& url : urls) {
-    const absl::Status status = door_->Listen(url.ToString(), options);
-    if (!status.ok()) return status;
+  options.tls = listen_tls_.get();
+  for (const Url& url : config.listen_peer_urls) {
+    ETCDD_RETURN_IF_ERROR(door_->Listen(url.ToString(), options));
   }
   return absl::OkStatus();
 }

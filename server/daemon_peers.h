@@ -19,17 +19,19 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/base/file_system.h"
 #include "server/base/metrics.h"
 #include "server/base/strand.h"
+#include "server/config.h"
 #include "server/http/peer_pages.h"
 #include "server/net/dialer.h"
 #include "server/net/event_loop.h"
 #include "server/net/front_door.h"
+#include "server/net/tls_context.h"
 #include "server/peer_client.h"
 #include "server/transport/http_peer_client.h"
 #include "server/transport/peer_http.h"
 #include "server/transport/transport.h"
-#include "server/url.h"
 
 namespace etcdd::server {
 
@@ -43,11 +45,11 @@ class DaemonPeers {
     base::Strand* resolver = nullptr;  // looks names up
     base::Strand* blocking = nullptr;  // images on their way
     base::Metrics* metrics = nullptr;
-    net::ClientTlsFactory tls;
   };
   explicit DaemonPeers(Parts parts);
 
-  absl::Status Listen(const std::vector<Url>& urls);
+  // Reads what peer URLs need of TLS and binds --listen-peer-urls. `fs` outlives this object.
+  absl::Status Listen(base::FileSystem* fs, const Config& config, absl::Time now);
   // Turns the loop until the answer is there.
   absl::StatusOr<PeerReply> AskNow(std::vector<std::string> urls, PeerRequest request,
                                    absl::Duration timeout);
@@ -64,6 +66,8 @@ class DaemonPeers {
   void ServePages(std::shared_ptr<net::Http1Exchange> exchange);
 
   const Parts parts_;
+  std::unique_ptr<net::TlsServerContext> listen_tls_;  // null: plain
+  std::unique_ptr<net::TlsClientContext> dial_tls_;
   net::Dialer dialer_;
   transport::HttpPeerClient client_;
   std::optional<transport::Transport> transport_;

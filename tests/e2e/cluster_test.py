@@ -1,7 +1,10 @@
 """Clusters of real processes: members lost and returned, added, promoted and removed, and a new one
 made by force; what clients were told stays true."""
 
+import os
+import shutil
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -10,6 +13,7 @@ import grpc
 
 import api
 import case
+import certificates
 import member
 
 
@@ -237,6 +241,48 @@ class ClusterTest(case.ProcessesTest):
                          api.message("MoveLeaderRequest")(targetID=1), timeout=10)
         self.clients[leader].MoveLeader(request, timeout=10)
         self.assertIs(self.leader_of(cluster), target)
+
+    # --- TLS between members
+
+    def test_members_that_show_each_other_certificates(self):
+        scratch = tempfile.mkdtemp(prefix="etcdd-e2e-")
+        self.addCleanup(shutil.rmtree, scratch)
+        authority = certificates.Authority(scratch)
+        certificate, key = authority.issue("member")
+        tls = ["--peer-cert-file", certificate, "--peer-key-file", key, "--peer-trusted-ca-file",
+               authority.ca, "--peer-client-cert-auth"]
+        cluster = self.cluster(3, *tls, scheme="https").start()
+        self.clients = {m: self.client(m, timeout_seconds=10) for m in cluster.members}
+        self.clients[cluster.members[0]].put(b"k", b"v")
+        self.assertEqual(self.clients[cluster.members[2]].value(b"k"), b"v")
+        # Nobody without a certificate of this authority gets in.
+        strange, strange_key = certificates.Authority(scratch, "another").issue("stranger")
+        peer = cluster.members[0].peer_url
+        for shown in ([], ["--cert", strange, "--key", strange_key]):
+            refused = subprocess.run(["curl", "-sS", "--cacert", authority.ca, *shown,
+                                      peer + "/members"], capture_output=True, check=False)
+            self.assertNotEqual(refused.returncode, 0, refused)
+        allowed = subprocess.run(["curl", "-sS", "--cacert", authority.ca, "--cert", certificate,
+                                  "--key", key, peer + "/members"], capture_output=True,
+                                 check=True)
+        self.assertIn(b"peerURLs", allowed.stdout)
+        # Certificates are exchanged under way: members that reconnect use the new ones.
+        renewed, renewed_key = authority.issue("renewed")
+        os.replace(renewed_key, key)
+        os.replace(renewed, certificate)
+        lost = cluster.members[1]
+        lost.kill()
+        lost.start()
+        self.clients[lost] = self.client(lost, timeout_seconds=10)
+        self.assertEqual(self.clients[lost].value(b"k"), b"v")
+        self.put_somewhere(cluster.members, b"k", b"w")
+        self.same_hashes(cluster.members)
+
+    def test_members_with_certificates_of_their_own_making(self):
+        cluster = self.cluster(3, "--peer-auto-tls", scheme="https").start()
+        client = self.client(cluster.members[0])
+        client.put(b"k", b"v")
+        self.assertEqual(self.client(cluster.members[1]).value(b"k"), b"v")
 
     # --- starts
 

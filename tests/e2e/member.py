@@ -67,6 +67,7 @@ class Member:
         self.endpoint = f"{host}:{self.port}"
         # Not advertised unless the test says so: ids stay those of a member with default flags.
         self.peer_port = free_port()
+        self.peer_scheme = "http"
         self.args = list(args)
         self.program = program or etcdd_binary()
         self.prefix = list(prefix)
@@ -79,7 +80,8 @@ class Member:
         url = f"http://{self.endpoint}"
         return self.prefix + [self.program, "--data-dir", self.data_dir,
                               "--listen-client-urls", url, "--advertise-client-urls", url,
-                              "--listen-peer-urls", f"http://{self.host}:{self.peer_port}",
+                              "--listen-peer-urls",
+                              f"{self.peer_scheme}://{self.host}:{self.peer_port}",
                               *self.args]
 
     def launch(self, **popen):
@@ -200,8 +202,9 @@ class Cluster:
     `places`: for each of the first members, in turn, options of its Member (host, prefix, ...).
     """
 
-    def __init__(self, size, *args, token="e2e", places=None):
+    def __init__(self, size, *args, token="e2e", places=None, scheme="http"):
         self.token = token
+        self.scheme = scheme  # of the peer URLs
         self.args = args
         self.members = []
         self.made = 0
@@ -215,7 +218,8 @@ class Cluster:
         made = Member(**options)
         made.name = f"m{self.made}"
         self.made += 1
-        made.peer_url = f"http://{made.host}:{made.peer_port}"
+        made.peer_scheme = self.scheme
+        made.peer_url = f"{self.scheme}://{made.host}:{made.peer_port}"
         made.args += ["--name", made.name, "--initial-advertise-peer-urls", made.peer_url,
                       "--initial-cluster-token", self.token, *self.args]
         self.members.append(made)

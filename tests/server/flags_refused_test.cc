@@ -197,8 +197,6 @@ const std::vector<Refusal>& Refusals() {
       {{"--log-outputs=stdout"}, {}, 1, NotYet("--log-outputs stdout")},
       {{"--log-format=console"}, {}, 1, NotYet("--log-format console")},
       {{"--metrics=extensive"}, {}, 1, NotYet("--metrics extensive")},
-      {{"--listen-peer-urls=https://127.0.0.1:2380"}, {}, 1,
-       NotYet("--listen-peer-urls with the scheme https")},
       {{"--listen-peer-urls=unix://p.sock"}, {}, 1,
        NotYet("--listen-peer-urls with the scheme unix")},
       {{"--feature-gates=CompactHashCheck=true"}, {}, 1,

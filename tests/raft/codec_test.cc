@@ -84,6 +84,20 @@ TEST(Codec, AnOlderMembersEmptySnapshotAndZerosAreNothing) {
   EXPECT_EQ(read->snapshot, nullptr);
 }
 
+TEST(Codec, PackedIdsAreReadToo) {
+  // Protobuf readers take a repeated number in either form, whatever the writer's schema says.
+  const auto field = [](char number, const std::string& bytes) {
+    return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())} + bytes;
+  };
+  const std::string conf_state = field(1, "\x01\xc8\x01") + field(2, "\x03");
+  const std::string metadata = field(1, conf_state) + "\x10\x46\x18\x06";
+  const absl::StatusOr<Message> read = DecodeMessage(field(9, field(2, metadata)));
+  ASSERT_TRUE(read.ok());
+  ASSERT_NE(read->snapshot, nullptr);
+  EXPECT_EQ(read->snapshot->index, 70u);
+  EXPECT_EQ(read->snapshot->conf_state, (ConfState{{1, 200}, {3}, {}, {}, false}));
+}
+
 TEST(Codec, EncodedSizeIsTheSize) {
   for (const uint64_t number : {uint64_t{0}, uint64_t{127}, uint64_t{128}, kNoLimit}) {
     for (const size_t size : {0, 1, 127, 128, 20000}) {

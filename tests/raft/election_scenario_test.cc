@@ -18,6 +18,7 @@ using testing::IsEmpty;
 using testing::SizeIs;
 
 void PreVote(Config* config) { config->pre_vote = true; }
+void CheckQuorum(Config* config) { config->check_quorum = true; }
 void Both(Config* config) {
   config->pre_vote = true;
   config->check_quorum = true;
@@ -235,6 +236,24 @@ TEST(ElectionScenario, ADeposedLeaderSendsNoHeartbeat) {
   node.Tick(1);
   EXPECT_EQ(node.raft().state(), StateType::kFollower);
   EXPECT_THAT(node.Run(), IsEmpty());
+}
+
+TEST(CheckQuorumTest, WithoutItALeaderStays) {
+  TestNode node({});
+  node.BecomeCommittedLeader();
+  node.Tick(40);
+  EXPECT_EQ(node.raft().state(), StateType::kLeader);
+}
+
+TEST(CheckQuorumTest, ALeaderCountsItselfBeforeItsDiskAnswers) {
+  TestNode node(With(CheckQuorum));
+  node.raft().Campaign();
+  node.Drain();
+  ASSERT_TRUE(node.Step(MakeVoteResp(MessageType::kVoteResp, 2, 1, 1, false)).ok());
+  ASSERT_EQ(node.raft().state(), StateType::kLeader);
+  ASSERT_TRUE(node.Step(MakeMessage(MessageType::kHeartbeatResp, 2, 1, 1)).ok());
+  node.Tick(10);  // nothing is written meanwhile
+  EXPECT_EQ(node.raft().state(), StateType::kLeader);
 }
 
 TEST(ElectionScenario, HeartbeatsKeepTheirInterval) {

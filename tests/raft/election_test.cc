@@ -185,6 +185,16 @@ TEST(Election, ACandidateYieldsToTheLeaderOfItsTerm) {
   }
 }
 
+TEST(Election, CandidatesRefuseProposals) {
+  for (auto configure : {+[](Config*) {}, PreVote}) {
+    TestNode node(With(configure));
+    node.raft().Campaign();
+    const absl::Status refused = node.Propose("x");
+    EXPECT_TRUE(IsDropped(refused));
+    EXPECT_EQ(DropReason(refused), "no leader");
+  }
+}
+
 TEST(Election, ALostVoteMakesAFollowerATieStaysOpen) {
   TestNode node({});
   node.raft().Campaign();
@@ -387,6 +397,20 @@ TEST(PreVoteTest, ARefusalAtAHigherTermIsAdopted) {
   ASSERT_TRUE(node.Step(MakeVoteResp(MessageType::kPreVoteResp, 2, 1, 5, true)).ok());
   EXPECT_EQ(node.raft().term(), 5u);
   EXPECT_EQ(node.raft().state(), StateType::kFollower);
+}
+
+TEST(PreVoteTest, ALateVoteIsNoAnswerToThePreVote) {
+  // R37. The votes of the term's election arrive when the next one is being asked about.
+  TestNode node(With(PreVote));
+  ASSERT_TRUE(node.Step(MakeHeartbeat(2, 1, 3, 10)).ok());
+  node.Drain();
+  node.raft().Campaign();
+  node.Drain();
+  for (NodeId id : {2, 3}) {
+    ASSERT_TRUE(node.Step(MakeVoteResp(MessageType::kVoteResp, id, 1, 3, false)).ok());
+  }
+  EXPECT_EQ(node.raft().state(), StateType::kPreCandidate);
+  EXPECT_EQ(node.raft().term(), 3u);
 }
 
 TEST(PreVoteTest, AReturningNodeDoesNotDisturb) {

@@ -121,6 +121,46 @@ TEST(ReplicationScenario, ACaughtUpProbeReturnsToReplicate) {
   EXPECT_EQ(Peer(node, 2).state, ProgressState::kReplicate);
 }
 
+TEST(Commit, AHeartbeatThatSaysLessIsFollowedByTheCommitIndex) {
+  // R27: the append that said more may be lost, and the member must not wait for a heartbeat.
+  TestNode node({});
+  node.BecomeCommittedLeader();
+  ASSERT_TRUE(node.Propose("x").ok());
+  node.Drain();
+  const std::vector<Message> told =
+      Select(StepAndRun(&node, MakeAppResp(3, 1, 1, 12)), MessageType::kApp, 2);
+  ASSERT_THAT(told, SizeIs(1));
+  EXPECT_EQ(told[0].commit, 12u);
+  node.Tick(1);
+  const std::vector<Message> beats = Select(node.Run(), MessageType::kHeartbeat, 2);
+  ASSERT_THAT(beats, SizeIs(1));
+  EXPECT_EQ(beats[0].commit, 11u);
+  const std::vector<Message> again =
+      Select(StepAndRun(&node, MakeAppResp(2, 1, 1, 12)), MessageType::kApp, 2);
+  ASSERT_THAT(again, SizeIs(1));
+  EXPECT_EQ(again[0].commit, 12u);
+}
+
+TEST(FlowControl, AFullWindowBeforeACompactionMeansASnapshot) {
+  // R20: the empty append of a full window, too, needs the term of what it follows.
+  TestNodeOptions options;
+  options.configure = [](Config* config) { config->inflight_messages_max = 1; };
+  TestNode node(options);
+  node.BecomeCommittedLeader();
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(node.Propose("x").ok());
+  node.Drain();
+  StepAndRun(&node, MakeAppResp(3, 1, 1, 12));
+  StepAndRun(&node, MakeAppResp(3, 1, 1, 13));
+  ASSERT_EQ(node.raft().applied(), 13u);
+  ASSERT_EQ(Peer(node, 2).next, 13u);
+  ASSERT_TRUE(node.storage().CreateSnapshot(13, node.raft().conf_state(), {}).ok());
+  ASSERT_TRUE(node.storage().Compact(13).ok());
+  const std::vector<Message> sent =
+      StepAndRun(&node, MakeMessage(MessageType::kHeartbeatResp, 2, 1, 1));
+  EXPECT_THAT(Select(sent, MessageType::kSnap, 2), SizeIs(1)) << Text(sent);
+  EXPECT_THAT(Select(sent, MessageType::kApp, 2), IsEmpty()) << Text(sent);
+}
+
 TEST(ReplicationScenario, ReorderedMessagesDoNotMatter) {
   // R18: the rejection of an old probe comes when the next ones are already acknowledged.
   TestNode node({});

@@ -272,6 +272,7 @@ TEST_F(LogTest, MaybeAppendTable) {
       logger_.Contains("found conflict at index 5 [existing term: 3, conflicting term: 4]"));
   // Below committed: somebody's log is corrupt.
   EXPECT_TRUE(absl::IsDataLoss(MaybeAppend({1, 1}, 3, Terms(2, {9})).status()));
+  EXPECT_TRUE(absl::IsDataLoss(MaybeAppend({2, 2}, 3, Terms(3, {9})).status())) << "the last one";
   EXPECT_THAT(AllTerms(), ElementsAre(1, 2, 2, 3, 4, 4));
 }
 
@@ -351,6 +352,19 @@ TEST(LogPause, PausedWhenFullOrCut) {
     EXPECT_TRUE(log.HasNextCommitted(false)) << "an acknowledgement makes room";
     log.CheckInvariants();
   }
+}
+
+TEST(LogPause, ABatchFillsWhatIsLeftOfTheWindow) {
+  const size_t size = EncodedSize(MakeEntry(1, 1));
+  MemoryStorage storage;
+  storage.Append(Terms(1, {1, 1, 1, 1}));
+  Log log(&storage, 3 * size, nullptr);
+  log.CommitTo(1);
+  log.AcceptApplying(1, size, false);
+  log.CommitTo(4);
+  std::vector<Entry> entries;
+  log.NextCommitted(false, &entries);
+  EXPECT_THAT(entries, SizeIs(2)) << "one of three places is taken";
 }
 
 TEST_F(LogTest, RestoreReplacesEverything) {

@@ -103,10 +103,21 @@ TEST_F(NeedsSnapshot, ASuccessReportProbesBehindTheSnapshot) {
 TEST_F(NeedsSnapshot, AnAcknowledgementThatReconnectsEndsIt) {
   // R24: whatever snapshot the member got, also an older one, also one sent by someone else.
   SendIt();
-  StepAndRun(&node_, MakeAppResp(2, 1, 1, 12));
+  EXPECT_THAT(StepAndRun(&node_, MakeAppResp(2, 1, 1, 12)), IsEmpty())
+      << "nor is another snapshot sent while this one is under way";
   EXPECT_EQ(Peer(node_, 2).state, ProgressState::kSnapshot) << "13 is compacted: still cut off";
   StepAndRun(&node_, MakeAppResp(2, 1, 1, 13));
   EXPECT_EQ(Peer(node_, 2).state, ProgressState::kReplicate);
+}
+
+TEST(SendSnapshot, AReportInAnotherStateChangesNothing) {
+  for (const bool ok : {false, true}) {
+    TestNode node({});
+    node.BecomeCommittedLeader();
+    node.raft().ReportSnapshot(2, ok);
+    EXPECT_EQ(Peer(node, 2).state, ProgressState::kReplicate);
+    EXPECT_FALSE(Peer(node, 2).paused);
+  }
 }
 
 TEST(SendSnapshot, NotToAnInactivePeer) {
@@ -221,12 +232,25 @@ TEST(Restore, AnImpossibleConfigurationIsRefusedWithoutEffect) {
   TestNode node({});
   StepAndRun(&node, MakeHeartbeat(2, 1, 2, 10));
   for (const auto& snapshot :
-       {MakeSnapshot(20, 2, {1, 2}, {1}), MakeSnapshot(20, 2, {1, 1, 2})}) {
+       {MakeSnapshot(20, 2, {1, 2}, {1}), MakeSnapshot(20, 2, {1, 1, 2}),
+        MakeSnapshot(20, 2, {1, 2, kAppendThread}), MakeSnapshot(20, 2, {1, 2}, {kApplyThread}),
+        MakeSnapshot(20, 2, {1, kNoNode})}) {
     EXPECT_TRUE(absl::IsInvalidArgument(node.Step(MakeSnap(3, 1, 7, snapshot))));
     EXPECT_EQ(node.raft().committed(), 10u);
     EXPECT_EQ(node.raft().term(), 2u);
     EXPECT_FALSE(node.raft().HasReady());
   }
+}
+
+TEST(Restore, ACandidateYieldsToASnapshotOfItsTermsLeader) {
+  TestNode node({});
+  node.raft().Campaign();
+  node.Drain();
+  ASSERT_EQ(node.raft().state(), StateType::kCandidate);
+  EXPECT_EQ(Text(StepAndRun(&node, MakeSnap(2, 1, 1, MakeSnapshot(20, 1, {1, 2, 3})))),
+            "1->2 MsgAppResp Term:1 Log:0/20\n");
+  EXPECT_EQ(node.raft().state(), StateType::kFollower);
+  EXPECT_EQ(node.raft().leader(), 2u);
 }
 
 TEST(Restore, OutgoingVotersAndLearnersAreMembers) {
@@ -276,12 +300,13 @@ TEST(Restore, AConfChangeOvertakenByASnapshotHasNoEffect) {
   TestNodeOptions options;
   options.configure = [](Config* config) { config->async_storage_writes = true; };
   TestNode node(options);
-  Entry entry = MakeEntry(2, 11, Encode(Change(ConfChangeType::kRemoveNode, 3)).view());
+  Entry entry = MakeEntry(2, 11, Encode(Change(ConfChangeType::kRemoveNode, 4)).view());
   entry.type = EntryType::kConfChange;
   ASSERT_TRUE(node.Step(MakeSnap(2, 1, 2, MakeSnapshot(20, 2, {1, 2, 4}))).ok());
   EXPECT_THAT(node.raft().ApplyConfChange(entry)->voters, ElementsAre(1, 2, 4));
+  entry.index = 20;
+  EXPECT_THAT(node.raft().ApplyConfChange(entry)->voters, ElementsAre(1, 2, 4));
   entry.index = 21;
-  entry.data = Encode(Change(ConfChangeType::kRemoveNode, 4));
   EXPECT_THAT(node.raft().ApplyConfChange(entry)->voters, ElementsAre(1, 2));
   EXPECT_TRUE(absl::IsInvalidArgument(node.raft().ApplyConfChange(MakeEntry(2, 22)).status()));
 }

@@ -57,6 +57,18 @@ TEST(InflightsTest, TheByteLimitIsSoftAndResetClearsIt) {
       "Full");
 }
 
+TEST(InflightsTest, AWindowThatGrowsKeepsItsOrder) {
+  Inflights window(20, 0);
+  for (uint64_t i = 1; i <= 8; ++i) window.Add(i, i);
+  window.FreeUpTo(3);
+  for (uint64_t i = 9; i <= 16; ++i) window.Add(i, i);  // around the ring's end, and more
+  for (uint64_t i = 4; i <= 16; ++i) {
+    window.FreeUpTo(i);
+    EXPECT_EQ(window.count(), 16 - i);
+  }
+  EXPECT_EQ(window.bytes(), 0u);
+}
+
 Progress NewProgress() { return Progress(0, 1, false, true, Inflights(2, 0)); }
 
 TEST(ProgressTest, StatesAndTheirPauses) {
@@ -128,6 +140,10 @@ TEST(ProgressTest, TheSentCommitRegressesWithNext) {
   EXPECT_FALSE(progress.CanBumpCommit(9)) << "it could not commit more than it was sent";
   progress.BecomeProbe();
   EXPECT_EQ(progress.sent_commit(), 3u) << "what was sent may be lost";
+  Progress probing(0, 10, false, true, Inflights(256, 0));
+  probing.SentCommit(9);
+  ASSERT_TRUE(probing.MaybeDecrement(9, 4));
+  EXPECT_EQ(probing.sent_commit(), 4u) << "it cannot have committed what it does not hold";
 }
 
 TEST(QuorumTest, AgreesWithASlowRule) {
@@ -196,6 +212,7 @@ TEST(ConfChangeBytes, AreRaftpbs) {
   EXPECT_EQ(Encode(change).view(), std::string_view("\x08\x07\x10\x03\x18\xac\x02\x22\x03"
                                                     "ctx"));
   EXPECT_EQ(*DecodeConfChange(Encode(change).view()), change);
+  EXPECT_EQ(AsV2(change).context, change.context);
   // Zero scalars are written, absent ones read as zero.
   EXPECT_EQ(Encode(ConfChange()).view(), std::string_view("\x08\0\x10\0\x18\0", 6));
   EXPECT_EQ(*DecodeConfChange(""), ConfChange());
@@ -210,6 +227,16 @@ TEST(ConfChangeBytes, AreRaftpbs) {
   EXPECT_TRUE(absl::IsInvalidArgument(DecodeConfChange("\xff").status()));
   EXPECT_TRUE(absl::IsInvalidArgument(DecodeConfChange("\x10\x09").status())) << "unknown type";
   EXPECT_TRUE(absl::IsInvalidArgument(DecodeConfChangeV2("\x08\x09").status()));
+}
+
+TEST(ConfStateTest, EquivalentInWhateverOrderButInEveryPart) {
+  const ConfState state{{1, 2}, {3}, {2, 4}, {4}, true};
+  EXPECT_TRUE(Equivalent(state, ConfState{{2, 1}, {3}, {4, 2}, {4}, true}));
+  EXPECT_FALSE(Equivalent(state, ConfState{{1}, {3}, {2, 4}, {4}, true}));
+  EXPECT_FALSE(Equivalent(state, ConfState{{1, 2}, {}, {2, 4}, {4}, true}));
+  EXPECT_FALSE(Equivalent(state, ConfState{{1, 2}, {3}, {2}, {4}, true}));
+  EXPECT_FALSE(Equivalent(state, ConfState{{1, 2}, {3}, {2, 4}, {}, true}));
+  EXPECT_FALSE(Equivalent(state, ConfState{{1, 2}, {3}, {2, 4}, {4}, false}));
 }
 
 TEST(ConfChangeKinds, JointOrNot) {

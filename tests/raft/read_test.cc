@@ -37,6 +37,16 @@ TEST(ReadSafe, AQuorumMustAnswerARoundStartedAfterTheRead) {
   EXPECT_EQ(node.read_states()[0].context.view(), "a");
 }
 
+TEST(ReadSafe, ALeaderWithItsQuorumCheckedStillAsks) {
+  TestNodeOptions options;
+  options.configure = [](Config* config) { config->check_quorum = true; };
+  TestNode node(options);
+  node.BecomeCommittedLeader();
+  ASSERT_TRUE(node.raft().ReadIndex(Context("a")).ok());
+  EXPECT_THAT(Select(node.Run(), MessageType::kHeartbeat), SizeIs(2));
+  EXPECT_THAT(node.read_states(), IsEmpty()) << "only the lease option trusts the clocks";
+}
+
 TEST(ReadSafe, AnOlderHeartbeatsAnswerConfirmsNothing) {
   TestNode node({});
   node.BecomeCommittedLeader();

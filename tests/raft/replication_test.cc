@@ -141,6 +141,8 @@ TEST_F(FollowerAppend, MalformedMessagesHaveNoEffect) {
   refused(MakeApp(1, 1, 4, 13, 3, 0, {}));                                     // from itself
   refused(MakeApp(0, 1, 4, 13, 3, 0, {}));                                     // from nobody
   refused(MakeApp(2, 1, 0, 13, 3, 0, {}));                                     // without a term
+  refused(MakeHeartbeat(2, 1, 0, 11));
+  refused(MakeVote(MessageType::kVote, 2, 1, 0, 99, 3));
   refused(MakeMessage(MessageType::kSnap, 2, 1, 4));                           // no snapshot
   refused(MakeMessage(MessageType::kProp, 2, 1, 0));                           // nothing proposed
   refused(MakeMessage(MessageType::kReadIndex, 2, 1, 0));                      // no context

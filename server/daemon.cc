@@ -370,6 +370,8 @@ class Daemon {
     rpc::RegisterLease(server_.get(), dispatcher_.get());
     rpc::RegisterMaintenance(server_.get(), dispatcher_.get());
     rpc::RegisterCluster(server_.get(), dispatcher_.get());
+    rpc::RegisterLock(server_.get(), dispatcher_.get());
+    rpc::RegisterElection(server_.get(), dispatcher_.get());
     health_ = std::make_unique<net::HealthService>(dispatcher_.get());
     late_dispatcher_.Set(health_.get());
     client_pages_.emplace(server_.get(), http::Pages::Audience::kClients);

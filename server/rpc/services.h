@@ -22,4 +22,9 @@ void RegisterMaintenance(server::EtcdServer* server, ServiceDispatcher* dispatch
 // MemberList.
 void RegisterCluster(server::EtcdServer* server, ServiceDispatcher* dispatcher);
 
+// Lock, Unlock of v3lockpb.
+void RegisterLock(server::EtcdServer* server, ServiceDispatcher* dispatcher);
+// Campaign, Proclaim, Leader, Observe, Resign of v3electionpb.
+void RegisterElection(server::EtcdServer* server, ServiceDispatcher* dispatcher);
+
 }  // namespace etcdd::rpc

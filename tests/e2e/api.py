@@ -14,7 +14,8 @@ def _load():
     pool = descriptor_pool.DescriptorPool()
     compiled = subprocess.run(
         ["protoc", "-I", _ROOT, "--include_imports", "--descriptor_set_out=/dev/stdout",
-         "proto/rpc.proto"], stdout=subprocess.PIPE, check=True).stdout
+         "proto/rpc.proto", "proto/v3lock.proto", "proto/v3election.proto"],
+        stdout=subprocess.PIPE, check=True).stdout
     for file in descriptor_pb2.FileDescriptorSet.FromString(compiled).file:
         pool.Add(file)
     return pool
@@ -46,7 +47,17 @@ LeaseLeasesRequest = message("LeaseLeasesRequest")
 AlarmRequest = message("AlarmRequest")
 StatusRequest = message("StatusRequest")
 HashKVRequest = message("HashKVRequest")
+LockRequest = message("v3lockpb.LockRequest")
+UnlockRequest = message("v3lockpb.UnlockRequest")
+LeaderKey = message("v3electionpb.LeaderKey")
+CampaignRequest = message("v3electionpb.CampaignRequest")
+ProclaimRequest = message("v3electionpb.ProclaimRequest")
+ResignRequest = message("v3electionpb.ResignRequest")
+LeaderRequest = message("v3electionpb.LeaderRequest")
 
+_SERVICES = [*("etcdserverpb." + name for name in ("KV", "Watch", "Lease", "Cluster",
+                                                   "Maintenance")),
+             "v3lockpb.Lock", "v3electionpb.Election"]
 # Requests of this size and more than one client's share of replies.
 _MESSAGE_BYTES_MAX = 64 << 20
 # The client library of this time keeps sub-channels between channels of a process; every client
@@ -73,16 +84,16 @@ class Client:
     def __init__(self, endpoint, timeout_seconds=20):
         self.timeout_seconds = timeout_seconds
         self.channel = grpc.insecure_channel(endpoint, options=_OPTIONS)
-        service = _pool.FindServiceByName
-        for name in ("KV", "Watch", "Lease", "Cluster", "Maintenance"):
-            for method in service("etcdserverpb." + name).methods:
+        for name in _SERVICES:
+            for method in _pool.FindServiceByName(name).methods:
                 setattr(self, method.name, self._stub(name, method))
 
     def _stub(self, service, method):
         kinds = {"Watch": self.channel.stream_stream, "LeaseKeepAlive": self.channel.stream_stream,
-                 "Snapshot": self.channel.unary_stream, "RangeStream": self.channel.unary_stream}
+                 "Snapshot": self.channel.unary_stream, "RangeStream": self.channel.unary_stream,
+                 "Observe": self.channel.unary_stream}
         make = kinds.get(method.name, self.channel.unary_unary)
-        return make(f"/etcdserverpb.{service}/{method.name}",
+        return make(f"/{service}/{method.name}",
                     request_serializer=lambda request: request.SerializeToString(),
                     response_deserializer=_factory.GetPrototype(method.output_type).FromString)
 

@@ -109,6 +109,11 @@ struct Config {
   std::string tls_min_version = "TLS1.2";
   std::string tls_max_version;  // empty: the library's
 
+  // --- what clients get over HTTP/1.1
+  bool grpc_gateway = true;  // the JSON gateway, /v3/
+  std::vector<std::string> cors_origins = {"*"};    // "*", or none: all
+  std::vector<std::string> host_whitelist = {"*"};  // likewise, on plain text URLs
+
   // --- limits towards clients
   int64_t quota_backend_bytes = 0;  // 0: kDefaultQuotaBytes; negative: no limit
   uint64_t txn_ops_max = 128;

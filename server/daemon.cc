@@ -33,6 +33,7 @@
 #include "server/data_dir.h"
 #include "server/discovery/discovery.h"
 #include "server/etcd_server.h"
+#include "server/http/client_site.h"
 #include "server/http/pages.h"
 #include "server/join.h"
 #include "server/net/event_loop.h"
@@ -248,9 +249,8 @@ class Daemon {
     options.connections_max = connections_max_;
     options.http2.dispatcher = &late_dispatcher_;
     options.http1.handler = &client_handler_;
-    options.http2.message_bytes_max =
-        std::min(config_.request_bytes_max, UINT64_MAX - kReceiveAllowanceBytes) +
-        kReceiveAllowanceBytes;
+    options.http1.body_policy = &client_body_policy_;
+    options.http2.message_bytes_max = ReceivedBytesMax();
     // 0 is no limit, as in gRPC.
     options.http2.streams_max =
         config_.concurrent_streams_max == 0 ? UINT32_MAX : config_.concurrent_streams_max;
@@ -374,12 +374,27 @@ class Daemon {
     rpc::RegisterElection(server_.get(), dispatcher_.get());
     health_ = std::make_unique<net::HealthService>(dispatcher_.get());
     late_dispatcher_.Set(health_.get());
-    client_pages_.emplace(server_.get(), http::Pages::Audience::kClients);
+    OpenClientSite();
     monitoring_pages_.emplace(server_.get(), http::Pages::Audience::kMonitoring);
     AddFeatureGauges();
     base::AddProcessMetrics(&metrics_);
     MakeAutoCompactor();
     return absl::OkStatus();
+  }
+
+  uint64_t ReceivedBytesMax() const {
+    return std::min(config_.request_bytes_max, UINT64_MAX - kReceiveAllowanceBytes) +
+           kReceiveAllowanceBytes;
+  }
+
+  void OpenClientSite() {
+    http::ClientSiteOptions options;
+    options.cors_origins = config_.cors_origins;
+    options.host_whitelist = config_.host_whitelist;
+    options.gateway = config_.grpc_gateway;
+    options.message_bytes_max = ReceivedBytesMax();
+    client_site_.emplace(server_.get(),
+                         http::GatewayParts{&late_dispatcher_, &loop_, clock_.get()}, options);
   }
 
   void MakeAutoCompactor() {
@@ -547,10 +562,13 @@ class Daemon {
   std::unique_ptr<rpc::ServiceDispatcher> dispatcher_;
   std::unique_ptr<net::HealthService> health_;
   // No request arrives before the loop runs, and then the pages are there.
-  std::optional<http::Pages> client_pages_;
+  std::optional<http::ClientSite> client_site_;
   std::optional<http::Pages> monitoring_pages_;
   net::Http1Handler client_handler_ = [this](auto exchange) {
-    client_pages_->Serve(std::move(exchange));
+    client_site_->Serve(std::move(exchange));
+  };
+  net::Http1BodyPolicy client_body_policy_ = [this](const net::Http1Request& head) {
+    return client_site_->BodyRule(head);
   };
   net::Http1Handler monitoring_handler_ = [this](auto exchange) {
     monitoring_pages_->Serve(std::move(exchange));

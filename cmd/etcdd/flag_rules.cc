@@ -221,6 +221,22 @@ void FillTls(const FlagValues& values, Config* config) {
   config->tls_max_version = values.Text("tls-max-version");
 }
 
+// --cors and --host-whitelist: lists in which "*" means all.
+absl::Status FillHttp(const FlagValues& values, Config* config) {
+  config->grpc_gateway = values.Bool("enable-grpc-gateway");
+  config->host_whitelist = List(values.Text("host-whitelist"));
+  const std::string origins = values.Text("cors");
+  config->cors_origins.clear();
+  if (origins == "*") return absl::OkStatus();
+  const absl::StatusOr<std::vector<Url>> urls = server::ParseUrlList(origins);
+  if (!urls.ok()) {
+    return Invalid(absl::StrCat("invalid value \"", origins, "\" for flag -cors: ",
+                                urls.status().message()));
+  }
+  config->cors_origins = UrlTexts(*urls);
+  return absl::OkStatus();
+}
+
 void FillLimits(const FlagValues& values, Config* config) {
   config->quota_backend_bytes = values.Int("quota-backend-bytes");
   config->txn_ops_max = values.Uint("max-txn-ops");
@@ -311,6 +327,7 @@ absl::StatusOr<Config> MakeConfig(const FlagValues& values) {
   FillMember(values, &config);
   FillTls(values, &config);
   FillLimits(values, &config);
+  ETCDD_RETURN_IF_ERROR(FillHttp(values, &config));
   ETCDD_RETURN_IF_ERROR(FillCluster(values, &config));
   ETCDD_RETURN_IF_ERROR(FillCompaction(values, &config));
   ETCDD_ASSIGN_OR_RETURN(config.log_level, ParseLogLevel(values.Text("log-level")));

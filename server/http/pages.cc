@@ -10,50 +10,7 @@
 #include "server/version.h"
 
 namespace etcdd::http {
-namespace {
-
-// Every answer to a client may be read by scripts of any origin: --cors is at its default here.
-class CorsExchange final : public net::Http1Exchange {
- public:
-  explicit CorsExchange(std::shared_ptr<net::Http1Exchange> inner) : inner_(std::move(inner)) {}
-
-  const net::Http1Request& request() const override { return inner_->request(); }
-  void Respond(net::Http1Response response) override {
-    AddFields(response);
-    inner_->Respond(std::move(response));
-  }
-  void StartStream(net::Http1Response head) override {
-    AddFields(head);
-    inner_->StartStream(std::move(head));
-  }
-  bool Write(std::string chunk) override { return inner_->Write(std::move(chunk)); }
-  void End() override { inner_->End(); }
-  void OnWritable(absl::AnyInvocable<void()> callback) override {
-    inner_->OnWritable(std::move(callback));
-  }
-  void OnCancel(absl::AnyInvocable<void()> callback) override {
-    inner_->OnCancel(std::move(callback));
-  }
-
- private:
-  static void AddFields(net::Http1Response& response) {
-    response.headers.emplace_back("Access-Control-Allow-Methods",
-                                  "POST, GET, OPTIONS, PUT, DELETE");
-    response.headers.emplace_back("Access-Control-Allow-Origin", "*");
-    response.headers.emplace_back("Access-Control-Allow-Headers",
-                                  "accept, content-type, authorization");
-  }
-
-  const std::shared_ptr<net::Http1Exchange> inner_;
-};
-
-}  // namespace
-
 void Pages::Serve(std::shared_ptr<net::Http1Exchange> exchange) const {
-  if (audience_ == Audience::kClients) {
-    exchange = std::make_shared<CorsExchange>(std::move(exchange));
-    if (exchange->request().method == "OPTIONS") return exchange->Respond({});
-  }
   const Target target = ParseTarget(exchange->request().target);
   Route(target, std::move(exchange));
 }

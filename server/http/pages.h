@@ -23,7 +23,7 @@ net::Http1Response VersionPage(const server::EtcdServer& server);
 
 class Pages {
  public:
-  // kMonitoring: --listen-metrics-urls, which lack /version and know no CORS (SRV-054).
+  // kMonitoring: --listen-metrics-urls, which lack /version (SRV-054).
   enum class Audience { kClients, kMonitoring };
 
   // `server` must outlive all exchanges served.

@@ -94,7 +94,7 @@ bool Connection::MayShakeHands() {
 void Connection::OnHandshakeDone() {
   shaking_hands_ = false;
   peer_ = std::make_shared<const RemotePeer>(
-      RemotePeer{peer_->address, std::string(stream_->peer_common_name())});
+      RemotePeer{peer_->address, std::string(stream_->peer_common_name()), true});
   timer_.Schedule(&loop().timers(), loop().now() + kPrefaceWaitMax);
 }
 

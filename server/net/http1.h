@@ -7,12 +7,14 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/time/time.h"
 #include "server/net/output_buffer.h"
 
 namespace etcdd::net {
@@ -26,6 +28,7 @@ struct Http1Request {
   std::string body;      // whole, chunks joined
   std::string remote;    // address of the client
   std::string certificate_common_name;  // of its verified certificate; empty without one
+  bool tls = false;                     // it came over TLS
 
   // First value of the field (any case), empty if none.
   std::string_view header(std::string_view name) const;
@@ -44,6 +47,9 @@ struct Http1BodyRule {
   size_t bytes_max = 2 << 20;
   // The handler gets the request before its body and takes that in pieces (ReadBody).
   bool in_pieces = false;
+  // Of a body in pieces: how long the client may send nothing; unset: as long as the session lets
+  // any request take.
+  std::optional<absl::Duration> pause_max;
 };
 
 // Decides for the header of a request (its body is still empty).

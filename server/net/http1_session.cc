@@ -164,12 +164,13 @@ void Http1Session::NextRequest() {
   in_pieces_ = false;
   body_held_ = false;
   expects_continue_ = false;
+  wait_max_ = options_->request_wait_max;
   ScheduleTimeout();
 }
 
 void Http1Session::ScheduleTimeout() {
-  request_timer_.Schedule(&host_->loop().timers(),
-                          host_->loop().now() + options_->request_wait_max);
+  if (wait_max_ == absl::InfiniteDuration()) return request_timer_.Cancel();
+  request_timer_.Schedule(&host_->loop().timers(), host_->loop().now() + wait_max_);
 }
 
 void Http1Session::OnTimeout() {
@@ -262,6 +263,7 @@ bool Http1Session::OnHeader() {
   parser_->body_limit(rule.bytes_max);
   parser_->eager(true);
   in_pieces_ = rule.in_pieces;
+  if (in_pieces_) wait_max_ = rule.pause_max.value_or(options_->request_wait_max);
   expects_continue_ = !parser_->is_done() &&
                       absl::EqualsIgnoreCase(Text(parser_->get()[http::field::expect]),
                                              "100-continue");
@@ -299,6 +301,7 @@ Http1Request Http1Session::Head() const {
   }
   request.remote = host_->peer()->address;
   request.certificate_common_name = host_->peer()->certificate_common_name;
+  request.tls = host_->peer()->tls;
   return request;
 }
 
@@ -419,6 +422,8 @@ void Http1Session::OnConnectionLost() {
 
 void Http1Session::Drain() {
   closing_ = true;
+  // An answer that streams has no end to wait for.
+  if (exchange_ != nullptr && exchange_->started()) AbandonExchange();
   if (!in_pieces_) request_timer_.Cancel();
   host_->WantFlush();
 }

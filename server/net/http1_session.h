@@ -87,6 +87,7 @@ class Http1Session final : public ProtocolSession, private TurnHook {
   bool http_1_0_ = false;    // its client knows no chunks
   bool in_pieces_ = false;   // its body is, and has not ended
   bool body_held_ = false;
+  absl::Duration wait_max_;    // for more of the request that is arriving
   bool expects_continue_ = false;
   bool write_refused_ = false;  // Write said false
   bool closing_ = false;

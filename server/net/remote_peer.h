@@ -10,6 +10,7 @@ namespace etcdd::net {
 struct RemotePeer {
   std::string address;                  // as text, "127.0.0.1:41234"
   std::string certificate_common_name;  // of the verified client certificate; empty without one
+  bool tls = false;                     // it came over TLS
 };
 
 }  // namespace etcdd::net

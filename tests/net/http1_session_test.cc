@@ -27,6 +27,9 @@ class Http1SessionTest : public ::testing::Test, private SessionHost {
   Http1SessionTest() {
     options_.handler = &handler_;
     options_.body_policy = &policy_;
+    NewSession();
+  }
+  void NewSession() {
     session_ = std::make_unique<Http1Session>(&options_, static_cast<SessionHost*>(this));
   }
   ~Http1SessionTest() override { session_.reset(); }
@@ -62,7 +65,7 @@ class Http1SessionTest : public ::testing::Test, private SessionHost {
   ManualClock clock_;
   EventLoop loop_{&clock_};
   const std::shared_ptr<const RemotePeer> peer_ =
-      std::make_shared<const RemotePeer>(RemotePeer{"192.0.2.1:1234", "client name"});
+      std::make_shared<const RemotePeer>(RemotePeer{"192.0.2.1:1234", "client name", true});
   Http1Options options_;
   bool collect_ = true;
   std::vector<std::shared_ptr<Http1Exchange>> exchanges_;
@@ -72,7 +75,8 @@ class Http1SessionTest : public ::testing::Test, private SessionHost {
   };
   Http1BodyPolicy policy_ = [](const Http1Request& head) {
     Http1BodyRule rule;
-    rule.in_pieces = head.target == "/pieces";
+    rule.in_pieces = head.target == "/pieces" || head.target == "/patient";
+    if (head.target == "/patient") rule.pause_max = absl::InfiniteDuration();
     rule.bytes_max = rule.in_pieces ? size_t{1} << 40 : 10;
     return rule;
   };
@@ -90,6 +94,35 @@ class Http1SessionTest : public ::testing::Test, private SessionHost {
   void WantInput() override {}
   const std::shared_ptr<const RemotePeer>& peer() const override { return peer_; }
 };
+
+TEST_F(Http1SessionTest, ABodyMayPauseAsLongAsItsRuleSays) {
+  Receive("POST /patient HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+  Advance(absl::Hours(24));
+  Receive("1\r\nb\r\n");
+  Advance(absl::Hours(24));
+  EXPECT_EQ(cancelled_, 0);
+  EXPECT_EQ(body_, "ab");
+  // Only that body: the next request has to arrive in time again.
+  Receive("0\r\n\r\n");
+  exchange().Respond({});
+  Receive("GET / HTTP/1.1\r\nslow: ");
+  Advance(absl::Minutes(10));
+  EXPECT_TRUE(session_->finished());
+}
+
+TEST_F(Http1SessionTest, DrainWaitsForAnAnswerButNotForAStream) {
+  Receive("POST /pieces HTTP/1.1\r\nContent-Length: 1\r\n\r\na");
+  exchange().StartStream({});
+  session_->Drain();
+  EXPECT_EQ(cancelled_, 1);
+  EXPECT_TRUE((Turn(), session_->finished()));
+  NewSession();
+  Receive("GET / HTTP/1.1\r\n\r\n");
+  session_->Drain();
+  EXPECT_FALSE(session_->finished());
+  exchange().Respond({});
+  EXPECT_TRUE((Turn(), session_->finished()));
+}
 
 TEST_F(Http1SessionTest, ABodyInPiecesArrivesAsItComes) {
   Receive("POST /pieces HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");

@@ -191,7 +191,9 @@ const std::vector<Refusal>& Refusals() {
       // Not there yet.
       {{"--config-file=/etc/etcd.yaml"}, {}, 1, NotYet("--config-file")},
       {{}, {"ETCD_CONFIG_FILE=/etc/etcd.yaml"}, 1, NotYet("--config-file")},
-      {{"--enable-grpc-gateway=false"}, {}, 1, NotYet("--enable-grpc-gateway")},
+      {{"--cors=http://example.com"}, {}, 1,
+       "invalid value \"http://example.com\" for flag -cors: URL address does not have the form "
+       "\"host:port\": http://example.com"},
       {{"--auth-token=jwt,sign-method=RS256"}, {}, 1, NotYet("--auth-token")},
       {{"--bcrypt-cost=12"}, {}, 1, NotYet("--bcrypt-cost")},
       {{"--log-outputs=stdout"}, {}, 1, NotYet("--log-outputs stdout")},

@@ -148,6 +148,10 @@ const std::vector<Meaning>& Meanings() {
         "--corrupt-check-time=0", "--downgrade-check-time=5000ms", "--max-learners=1",
         "--tls-min-version=TLS1.2", "--name=a"},
        {}, FIELD(name), "a"},
+      {{"--cors=http://b:80,https://a:1", "--name=a"}, {},
+       FIELD(cors_origins.size()), "2"},
+      {{"--host-whitelist=a, b"}, {}, FIELD(host_whitelist.back()), "b"},
+      {{"--enable-grpc-gateway=false"}, {}, FIELD(grpc_gateway), "false"},
       // Flags without effect take any value.
       {{"--backend-batch-interval=1s", "--backend-batch-limit=5",
         "--backend-bbolt-freelist-type=array", "--bootstrap-defrag-threshold-megabytes=10",

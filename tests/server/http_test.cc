@@ -237,18 +237,6 @@ TEST_F(PagesTest, OtherMethodsAndPathsAreRefused) {
   }
 }
 
-TEST_F(PagesTest, ClientsOfAnyOriginMayRead) {
-  const Http1Response response = Get("/health", Pages::Audience::kClients);
-  EXPECT_EQ(Field(response, "Access-Control-Allow-Origin"), "*");
-  EXPECT_EQ(Field(response, "Access-Control-Allow-Methods"), "POST, GET, OPTIONS, PUT, DELETE");
-  EXPECT_EQ(Field(response, "Access-Control-Allow-Headers"),
-            "accept, content-type, authorization");
-  EXPECT_EQ(Field(Get("/health"), "Access-Control-Allow-Origin"), "");
-  const auto options = Send("OPTIONS", "/any", Pages::Audience::kClients);
-  EXPECT_EQ(options->answer.status, 200);
-  EXPECT_EQ(options->answer.body, "");
-}
-
 TEST_F(PagesTest, MetricsPageHasTheTypePrometheusExpects) {
   const Http1Response response = Get("/metrics");
   EXPECT_EQ(response.status, 200);

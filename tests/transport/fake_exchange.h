@@ -14,7 +14,8 @@ namespace etcdd::transport {
 class FakeExchange final : public net::Http1Exchange {
  public:
   FakeExchange(std::string method, std::string target, net::Http1Headers headers = {},
-               std::string body = "") {
+               std::string body = "", bool tls = false) {
+    request_.tls = tls;
     request_.method = std::move(method);
     request_.target = std::move(target);
     request_.headers = std::move(headers);

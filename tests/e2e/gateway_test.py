@@ -227,6 +227,17 @@ class GatewayTest(MemberTest):
                     '{"create_request":{"key":"Zm9v","start_revision":"1"}}').splitlines()
         self.assertEqual(len(lines), 2)
 
+    @unittest.skipUnless(shutil.which("curl"), "curl is not installed")
+    def test_over_tls_any_host_will_do(self):
+        port = member.free_port()
+        url = f"https://127.0.0.1:{port}"
+        m = self.member("--auto-tls", "--listen-client-urls", url, "--advertise-client-urls", url,
+                        "--host-whitelist", "nobody").start()
+        got = subprocess.run(["curl", "-sk", f"{url}/v3/kv/put", "-d", '{"key":"Zm9v"}'],
+                             check=True, timeout=60, stdout=subprocess.PIPE).stdout.decode()
+        self.assertIn("header", json.loads(got))
+        self.assertEqual(m.errors(), [])
+
     def test_etcd3gw(self):
         try:
             import etcd3gw

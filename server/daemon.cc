@@ -93,8 +93,8 @@ sigset_t StopSignals() {
 // Waits, but ends early when the process is asked to stop. The signal that asked, or 0.
 int WaitForStop(absl::Duration at_most) {
   const sigset_t set = StopSignals();
-  const timespec timeout = absl::ToTimespec(at_most);
-  return std::max(sigtimedwait(&set, nullptr, &timeout), 0);
+  const timespec at_latest = absl::ToTimespec(at_most);
+  return std::max(sigtimedwait(&set, nullptr, &at_latest), 0);
 }
 
 // Ends the process by a signal it has already acted upon, so that whoever waits for it sees why it
@@ -587,8 +587,7 @@ int RunDaemon(const Config& config) {
   const sigset_t set = StopSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  int code = 0;
-  int stop_signal = 0;
+  int code = 0, stop_signal = 0;
   {
     Daemon daemon(config);
     code = daemon.Run();
